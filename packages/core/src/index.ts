@@ -1,1 +1,8 @@
-export {}
+export * as App from "./App.ts"
+export * as Host from "./Host.ts"
+export { InvalidOption } from "./InvalidOption.ts"
+export * as Limits from "./Limits.ts"
+export { ScopeClosed } from "./ScopeClosed.ts"
+export * as ShutdownReport from "./ShutdownReport.ts"
+export * as Task from "./Task.ts"
+export * as TaskScope from "./TaskScope.ts"

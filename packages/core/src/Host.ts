@@ -1,0 +1,335 @@
+/**
+ * The host: the owner of one process. It starts the apps, waits for a reason to
+ * stop, and stops all of them within one budget, with one report.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import * as Stream from "effect/Stream"
+import type { App, AppState } from "./App.ts"
+import type { HostFailed, LayerCycle } from "./HostError.ts"
+import { type AppImpl, stateNames } from "./internal/app.ts"
+import { now } from "./internal/clock.ts"
+import { CurrentHost, type HostImpl, HostTypeId, launch as launchImpl } from "./internal/host.ts"
+import { checkLimit } from "./internal/limit.ts"
+import { checkName } from "./internal/names.ts"
+import { placeOf } from "./internal/place.ts"
+import { type ScopeImpl, tasksOf } from "./internal/state.ts"
+import { InvalidOption } from "./InvalidOption.ts"
+import * as Limits from "./Limits.ts"
+import { type ShutdownReport, type TaskKind } from "./ShutdownReport.ts"
+import type { TaskEvent, TaskStatus } from "./Task.ts"
+import * as TaskScope from "./TaskScope.ts"
+
+export { HostFailed, LayerCycle } from "./HostError.ts"
+
+/**
+ * The host around an app.
+ *
+ * **When to use**
+ *
+ * Apps that need one declare it by using the functions of this module; they then
+ * start under `launch` only. An app that does not works without a host, too.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Host {
+  readonly [HostTypeId]: typeof HostTypeId
+  readonly name: string
+}
+
+/**
+ * The host around, as a service. `launch` provides it.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export const Host: Context.Service<Host, Host> = CurrentHost as unknown as Context.Service<Host, Host>
+
+const current: Effect.Effect<HostImpl, never, Host> = Effect.map(Host, (host) => host as unknown as HostImpl)
+
+/**
+ * How a host is launched.
+ *
+ * **Details**
+ *
+ * - `name`: the first part of every path; `"host"` by default.
+ * - `stopWithin`: for the whole stop, `hostStop` of the `Limits`, 30 seconds, by default.
+ * - `stopWhenIdle`: stop when no foreground task is left; `false` by default, and
+ *   the host runs until it is told to stop.
+ * - `onReport`: gets the report of every stop, also when the host was interrupted
+ *   and `launch` has nobody to return it to. It has one second.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface HostOptions {
+  readonly name?: string | undefined
+  readonly stopWithin?: Duration.Input | undefined
+  readonly stopWhenIdle?: boolean | undefined
+  readonly onReport?: ((report: ShutdownReport) => Effect.Effect<void>) | undefined
+}
+
+/**
+ * Starts apps, waits for a reason to stop, stops them within one budget, and
+ * gives the report.
+ *
+ * **Details**
+ *
+ * It stops when its fiber is interrupted (as `NodeRuntime.runMain` does on
+ * Ctrl-C), on `requestStop`, when a task with `onFailure: "stopHost"` fails, and
+ * with `stopWhenIdle` when all foreground work is done. One line in the log says
+ * what the stop took.
+ *
+ * **Ordering**
+ *
+ * Apps stop before the apps they depend on, others at the same time. When a layer
+ * hangs in between, the remaining apps are stopped out of order for the last
+ * tenth of the budget.
+ *
+ * **Interruption**
+ *
+ * Interrupting it stops the apps first, within the budget; `onReport` gets the
+ * report.
+ *
+ * **Failure**
+ *
+ * With the error of the first app that does not start, after all others were
+ * stopped. With `HostFailed` after an escalated failure or a requested exit code
+ * other than zero. With `InvalidOption` for a bad name or limit, and with
+ * `LayerCycle` for a layer that is built from itself. A bad stop is no failure:
+ * see `clean` of the report.
+ *
+ * **Example** (A host that stops when its work is done)
+ *
+ * ```ts import.meta.vitest
+ * import { App, Host, Task } from "@ambit/core"
+ * import { Effect } from "effect"
+ *
+ * const Import = App.layer("import", Task.spawn(Effect.sleep("5 millis"), "copy", { kind: "foreground" }))
+ * const report = await Effect.runPromise(Host.launch(Import, { name: "hub", stopWhenIdle: true }))
+ * report.reason // => "all foreground work is done"
+ * report.apps.map((app) => app.path) // => ["hub/import"]
+ * ```
+ *
+ * @see `Layer.launch` for apps without a host
+ * @category running
+ * @since 0.1.0
+ */
+export const launch = <ROut, E, R>(
+  apps: Layer.Layer<ROut, E, R>,
+  options?: HostOptions
+): Effect.Effect<ShutdownReport, E | HostFailed | LayerCycle | InvalidOption, Exclude<R, Host>> =>
+  Effect.gen(function*() {
+    const name = options?.name ?? "host"
+    yield* Effect.fromResult(checkName("a host", name))
+    const around = yield* Limits.Limits
+    const stopWithin = options?.stopWithin === undefined
+      ? around.hostStop
+      : yield* Effect.fromResult(checkLimit(`stopWithin of host "${name}"`, options.stopWithin))
+    return yield* launchImpl(
+      apps as unknown as Layer.Layer<never, unknown>,
+      {
+        name,
+        limits: yield* Effect.fromResult(within(name, around, stopWithin)),
+        stopWhenIdle: options?.stopWhenIdle ?? false,
+        onReport: options?.onReport ?? (() => Effect.void)
+      },
+      yield* Clock.Clock,
+      yield* Effect.context<never>()
+    )
+  }) as Effect.Effect<ShutdownReport, E | HostFailed | LayerCycle | InvalidOption, Exclude<R, Host>>
+
+// The default limits of the apps follow a shorter host. Limits that somebody set must fit into it.
+const within = (name: string, around: Limits.Limits, hostStop: number): Result.Result<Limits.Limits, InvalidOption> =>
+  around === Limits.defaults || around.appStop <= hostStop
+    ? Limits.resolve({}, { ...around, hostStop })
+    : Result.mapError(
+      checkLimit(`appStop`, around.appStop, { name: `stopWithin of host "${name}"`, millis: hostStop }),
+      (error) => error
+    ) as Result.Result<never, InvalidOption>
+
+/**
+ * Asks the host to stop, and does not wait.
+ *
+ * **Details**
+ *
+ * The first request wins: `true` says that this one did. With an `exitCode`
+ * other than zero `launch` fails with `HostFailed`, and `NodeRuntime.runMain`
+ * exits with that code.
+ *
+ * **Example** (An app that ends the program)
+ *
+ * ```ts import.meta.vitest
+ * import { App, Host } from "@ambit/core"
+ * import { Effect } from "effect"
+ *
+ * const Once = App.layer("once", Host.requestStop("done"))
+ * const report = await Effect.runPromise(Host.launch(Once))
+ * report.reason // => "done"
+ * ```
+ *
+ * @category operations
+ * @since 0.1.0
+ */
+export const requestStop = (reason: string, exitCode?: number): Effect.Effect<boolean, InvalidOption, Host> =>
+  Effect.flatMap(
+    current,
+    (host) =>
+      exitCode !== undefined && !(Number.isInteger(exitCode) && exitCode >= 0 && exitCode <= 255)
+        ? Effect.fail(
+          new InvalidOption({
+            option: "the exit code of requestStop",
+            value: String(exitCode),
+            problem: "an exit code is a whole number from 0 to 255",
+            remedy: "Use 0 for a good end and 1 for a bad one"
+          })
+        )
+        : Effect.sync(() => host.requestStop({ reason, exitCode, failed: false }))
+  )
+
+/**
+ * The apps of the host, in the order of their start.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const apps: Effect.Effect<ReadonlyArray<App>, never, Host> = Effect.map(
+  current,
+  (host) => [...host.apps.values()] as ReadonlyArray<unknown> as ReadonlyArray<App>
+)
+
+/**
+ * Waits until all apps have started.
+ *
+ * **Details**
+ *
+ * When the start fails, it waits until its own fiber is interrupted by the stop.
+ *
+ * @category operations
+ * @since 0.1.0
+ */
+export const awaitReady: Effect.Effect<void, never, Host> = Effect.flatMap(
+  current,
+  (host) => Deferred.await(host.ready)
+)
+
+/**
+ * Waits until no foreground task of any app runs; see `TaskScope.awaitIdle`.
+ *
+ * @category operations
+ * @since 0.1.0
+ */
+export const awaitIdle = (
+  options: TaskScope.AwaitIdleOptions = {}
+): Effect.Effect<void, TaskScope.IdleTimeout | InvalidOption, Host> =>
+  Effect.flatMap(current, (host) => TaskScope.awaitIdle(asScope(host.root), options))
+
+const asScope = (scope: ScopeImpl): TaskScope.TaskScope => scope as unknown as TaskScope.TaskScope
+
+/**
+ * What happens in all apps from now on; see `TaskScope.events`.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const events: Stream.Stream<TaskEvent, never, Host> = Stream.unwrap(
+  Effect.map(current, (host) => TaskScope.events(asScope(host.root)))
+)
+
+/**
+ * One live task in a `Tree`. `age` is milliseconds; `place` is its innermost span
+ * or `Effect.fn` frame at this moment.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface TreeTask {
+  readonly path: string
+  readonly kind: TaskKind
+  readonly status: TaskStatus["_tag"]
+  readonly age: number
+  readonly place: string | undefined
+}
+
+/**
+ * One app in a `Tree`, with its live tasks.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface TreeApp {
+  readonly path: string
+  readonly state: Lowercase<AppState["_tag"]>
+  readonly dependsOn: ReadonlyArray<string>
+  readonly tasks: ReadonlyArray<TreeTask>
+}
+
+/**
+ * Everything alive in a host, as plain data.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Tree {
+  readonly path: string
+  readonly apps: ReadonlyArray<TreeApp>
+}
+
+const treeTasks = (scope: ScopeImpl): Array<TreeTask> => [
+  ...tasksOf(scope).map((task) => ({
+    path: task.path,
+    kind: task.kind,
+    status: task.status._tag,
+    age: now(scope.clock) - task.startedAt,
+    place: placeOf(task.fiber)
+  })),
+  // An app inside of an app has a line of its own.
+  ...[...scope.children].filter((child) => child.stop === undefined).flatMap(treeTasks)
+]
+
+const treeApp = (app: AppImpl): TreeApp => ({
+  path: app.path,
+  state: app.phase === undefined ? "starting" : stateNames[app.phase._tag],
+  dependsOn: [...app.dependencies].map((dependency) => dependency.path),
+  tasks: app.phase !== undefined && "life" in app.phase ? treeTasks(app.phase.life.scope) : []
+})
+
+/**
+ * A snapshot of everything alive: the apps with their states and dependencies,
+ * and every task with its age and place.
+ *
+ * **Example** (Looking around)
+ *
+ * ```ts import.meta.vitest
+ * import { App, Host, Task } from "@ambit/core"
+ * import { Effect } from "effect"
+ *
+ * const seen: Array<string> = []
+ * const Sensor = App.layer("sensor", Effect.gen(function*() {
+ *   yield* Task.spawn(Effect.never, "poll")
+ *   yield* Task.spawn(Effect.gen(function*() {
+ *     yield* Host.awaitReady
+ *     const tree = yield* Host.tree
+ *     seen.push(...tree.apps.flatMap((app) => app.tasks.map((task) => task.path)))
+ *     yield* Host.requestStop("seen")
+ *   }), "look")
+ * }))
+ * await Effect.runPromise(Host.launch(Sensor))
+ * seen // => ["host/sensor/poll", "host/sensor/look"]
+ * ```
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const tree: Effect.Effect<Tree, never, Host> = Effect.map(current, (host) => ({
+  path: host.name,
+  apps: [...host.apps.values()].map(treeApp)
+}))

@@ -1,0 +1,237 @@
+/**
+ * The limits that everything falls back to, in one place.
+ *
+ * @since 0.1.0
+ */
+import * as Config from "effect/Config"
+import * as ConfigProvider from "effect/ConfigProvider"
+import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import { type Bound, checkLimit, checkOptionalLimit } from "./internal/limit.ts"
+import type { InvalidOption } from "./InvalidOption.ts"
+
+/**
+ * What can be set. All are optional.
+ *
+ * **Details**
+ *
+ * | option | default | limits |
+ * | --- | --- | --- |
+ * | `hostStop` | 30 s | the whole stop of a host: what orchestrators grant before they kill |
+ * | `appStart` | 20 s | the start effect of an app; `"none"` for no limit |
+ * | `appStop` | 10 s | the whole stop of an app, so that three apps in a row fit into a host |
+ * | `hookStop` | 5 s | one `App.onStop` hook |
+ * | `drain` | 2 s | the wait for foreground tasks before they are interrupted; `"none"` for no wait |
+ * | `taskStop` | 5 s | from the interrupt of a task to its being given up |
+ *
+ * `hookStop`, `drain` and `taskStop` lie inside `appStop`, and `appStop` inside
+ * `hostStop`. A limit that is not set follows the one around it when that is
+ * shorter. A limit that is set and does not fit is refused.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface LimitOptions {
+  readonly hostStop?: Duration.Input | undefined
+  readonly appStart?: Duration.Input | "none" | undefined
+  readonly appStop?: Duration.Input | undefined
+  readonly hookStop?: Duration.Input | undefined
+  readonly drain?: Duration.Input | "none" | undefined
+  readonly taskStop?: Duration.Input | undefined
+}
+
+/**
+ * The limits in force, in milliseconds. `undefined` means no limit (`appStart`)
+ * or no wait (`drain`).
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Limits {
+  readonly hostStop: number
+  readonly appStart: number | undefined
+  readonly appStop: number
+  readonly hookStop: number
+  readonly drain: number | undefined
+  readonly taskStop: number
+}
+
+/**
+ * The limits where nobody sets any.
+ *
+ * **Example** (The defaults)
+ *
+ * ```ts import.meta.vitest
+ * import { Limits } from "@ambit/core"
+ *
+ * Limits.defaults // => { hostStop: 30000, appStart: 20000, appStop: 10000, hookStop: 5000, drain: 2000, taskStop: 5000 }
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const defaults: Limits = {
+  hostStop: 30_000,
+  appStart: 20_000,
+  appStop: 10_000,
+  hookStop: 5000,
+  drain: 2000,
+  taskStop: 5000
+}
+
+/**
+ * The limits of the program around. Options of a host, an app, a scope or a task
+ * win over them.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export const Limits: Context.Reference<Limits> = Context.Reference<Limits>("@ambit/core/Limits", {
+  defaultValue: () => defaults
+})
+
+// A limit that was given must fit; one that was not follows.
+const within = (
+  option: string,
+  value: Duration.Input | undefined,
+  fallback: number,
+  bound: Bound
+): Result.Result<number, InvalidOption> =>
+  value === undefined ? Result.succeed(Math.min(fallback, bound.millis)) : checkLimit(option, value, bound)
+
+/**
+ * Checks options and fills in what is not given.
+ *
+ * **Failure**
+ *
+ * `InvalidOption` for a limit that is zero, negative, not a number or not
+ * finite, and for two that do not fit into each other; it names both.
+ *
+ * **Example** (Limits that do not fit)
+ *
+ * ```ts import.meta.vitest
+ * import { Limits } from "@ambit/core"
+ * import { Result } from "effect"
+ *
+ * const refused = Limits.resolve({ hostStop: "5 seconds", appStop: "1 minute" })
+ * Result.isFailure(refused) && refused.failure.message // => "appStop is \"1 minute\": it does not fit into hostStop, which is 5.0 s. Lower the one or raise the other."
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const resolve = (options: LimitOptions, base: Limits = defaults): Result.Result<Limits, InvalidOption> =>
+  Result.gen(function*() {
+    const hostStop = options.hostStop === undefined ? base.hostStop : yield* checkLimit("hostStop", options.hostStop)
+    const inHost = { name: "hostStop", millis: hostStop }
+    const appStop = yield* within("appStop", options.appStop, base.appStop, inHost)
+    const inApp = { name: "appStop", millis: appStop }
+    return {
+      hostStop,
+      appStart: options.appStart === undefined
+        ? base.appStart
+        : yield* checkOptionalLimit("appStart", options.appStart),
+      appStop,
+      hookStop: yield* within("hookStop", options.hookStop, base.hookStop, inApp),
+      drain: options.drain === "none"
+        ? undefined
+        : options.drain === undefined && base.drain === undefined
+        ? undefined
+        : yield* within("drain", options.drain, base.drain ?? defaults.drain!, inApp),
+      taskStop: yield* within("taskStop", options.taskStop, base.taskStop, inApp)
+    }
+  })
+
+/**
+ * Sets limits for everything below.
+ *
+ * **Failure**
+ *
+ * Fails as `resolve` does.
+ *
+ * **Example** (Shorter limits for a whole program)
+ *
+ * ```ts import.meta.vitest
+ * import { Limits } from "@ambit/core"
+ * import { Effect } from "effect"
+ *
+ * const program = Effect.map(Limits.Limits, (limits) => [limits.appStop, limits.taskStop])
+ * await Effect.runPromise(program.pipe(Effect.provide(Limits.layer({ appStop: "3 seconds" })))) // => [3000, 3000]
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (options: LimitOptions): Layer.Layer<never, InvalidOption> =>
+  Layer.effect(Limits)(Effect.suspend(() => Effect.fromResult(resolve(options))))
+
+const limit = (name: string) => Config.option(Config.Duration(name)).pipe(Config.map(Option.getOrUndefined))
+
+const limitOrNone = (name: string) =>
+  Config.option(
+    Config.schema(Schema.Literal("none"), name).pipe(
+      Config.orElse((): Config.Config<Duration.Duration | "none"> => Config.Duration(name))
+    )
+  ).pipe(Config.map(Option.getOrUndefined))
+
+/**
+ * The limits as configuration: `hostStop`, `appStart`, `appStop`, `hookStop`,
+ * `drain` and `taskStop` under `ambit`, each a duration such as `5 seconds`.
+ *
+ * @category config
+ * @since 0.1.0
+ */
+export const config: Config.Config<LimitOptions> = Config.all({
+  hostStop: limit("hostStop"),
+  appStart: limitOrNone("appStart"),
+  appStop: limit("appStop"),
+  hookStop: limit("hookStop"),
+  drain: limitOrNone("drain"),
+  taskStop: limit("taskStop")
+}).pipe(Config.nested("ambit"))
+
+/**
+ * Sets limits from environment variables: `AMBIT_HOST_STOP`, `AMBIT_APP_START`,
+ * `AMBIT_APP_STOP`, `AMBIT_HOOK_STOP`, `AMBIT_DRAIN`, `AMBIT_TASK_STOP`.
+ *
+ * **Details**
+ *
+ * `options` are the program's own values; a variable that is set wins over them.
+ *
+ * **Failure**
+ *
+ * `ConfigError` for a variable that is no duration, and as `resolve` does.
+ *
+ * **Example** (An operator's wish)
+ *
+ * ```ts import.meta.vitest
+ * import { Limits } from "@ambit/core"
+ * import { Effect } from "effect"
+ *
+ * const program = Effect.map(Limits.Limits, (limits) => limits.hostStop)
+ * await Effect.runPromise(program.pipe(Effect.provide(Limits.layerFromEnv({ hostStop: "25 seconds" })))) // => 25000
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerFromEnv = (
+  options?: LimitOptions
+): Layer.Layer<never, Config.ConfigError | InvalidOption> =>
+  Layer.effect(Limits)(
+    config.pipe(
+      Effect.provideService(
+        ConfigProvider.ConfigProvider,
+        ConfigProvider.fromEnv().pipe(ConfigProvider.constantCase)
+      ),
+      Effect.flatMap((fromEnv) => Effect.fromResult(resolve({ ...options, ...withoutUndefined(fromEnv) })))
+    )
+  )
+
+const withoutUndefined = (options: LimitOptions): LimitOptions =>
+  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))

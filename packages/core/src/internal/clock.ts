@@ -1,0 +1,77 @@
+/**
+ * Time as Ambit reads it: milliseconds that never jump, on whatever clock the
+ * scope was made with, and waits that end.
+ *
+ * Invariants
+ * - Every wait of a stop goes through `waitUntil`, so every stop is bounded
+ *   on the `Clock` (laws/close.test.ts).
+ * - Under a virtual clock nobody may be left to advance it, most of all while a
+ *   test's own scope closes. So a wait of a stop also ends when the virtual
+ *   clock has not moved and nothing has ended for a second of real time
+ *   (TaskScope.virtual.test.ts).
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+
+declare const performance: { now(): number }
+
+/** Real time, whatever clock the program runs on. */
+export const realNow = (): number => performance.now()
+
+const liveClock: Clock.Clock = Context.get(Context.empty(), Clock.Clock)
+
+const isVirtual = (clock: Clock.Clock): boolean => clock !== liveClock
+
+/** Milliseconds on a monotonic scale. `performance.now` is a third of the cost of a bigint. */
+export const now = (clock: Clock.Clock): number =>
+  clock === liveClock ? performance.now() : Number(clock.monotonicTimeNanosUnsafe()) / 1_000_000
+
+/** The wall-clock time of a moment that was taken with `now`. */
+export const wallTimeOf = (clock: Clock.Clock, moment: number): number =>
+  Math.round(clock.currentTimeMillisUnsafe() - (now(clock) - moment))
+
+/** How a wait of a stop ended. */
+export type WaitEnd = "done" | "deadline" | "standstill"
+
+/** The same second after which `TestClock` warns. */
+const standstillMillis = 1000
+const lookMillis = 50
+
+// Ends when neither the virtual clock nor the work has moved for a second of real time.
+const standstill = (clock: Clock.Clock, progress: () => number): Effect.Effect<WaitEnd> =>
+  Effect.gen(function*() {
+    let moment = now(clock)
+    let seen = progress()
+    let since = realNow()
+    while (realNow() - since < standstillMillis) {
+      yield* Effect.sleep(lookMillis)
+      if (now(clock) !== moment || progress() !== seen) {
+        moment = now(clock)
+        seen = progress()
+        since = realNow()
+      }
+    }
+    return "standstill" as const
+  }).pipe(Effect.provideService(Clock.Clock, liveClock))
+
+/**
+ * Waits for `done`, but not beyond `deadline` (a moment of `now(clock)`).
+ * `progress` is any number that changes when the awaited work gets on.
+ */
+export const waitUntil = (
+  done: Effect.Effect<unknown>,
+  clock: Clock.Clock,
+  deadline: number,
+  progress: () => number
+): Effect.Effect<WaitEnd> => {
+  // Timers count whole milliseconds and drop the rest, so round up: a limit is never cut short. The tenth of
+  // a microsecond is for deadlines that floating point puts a hair above a whole number.
+  const remaining = Math.max(0, Math.ceil(deadline - now(clock) - 1e-4))
+  const arms = [
+    Effect.as(done, "done" as const),
+    Effect.as(clock.sleep(Duration.millis(remaining)), "deadline" as const)
+  ]
+  return Effect.raceAllFirst(isVirtual(clock) ? [...arms, standstill(clock, progress)] : arms)
+}

@@ -1,0 +1,282 @@
+/**
+ * The close of a scope.
+ *
+ * One fiber of its own walks it: refuse spawns, interrupt in batches, wait for
+ * everything at once, give up what is left at the deadline, report. The
+ * deadline is fixed before the first interrupt.
+ *
+ * Invariants
+ * - `beginStop` and `finish` are the only places that move the state of a scope.
+ * - A close waits for a task unless that task itself waits for this close and
+ *   cannot be interrupted. (TaskScope.close.test.ts)
+ * - A child never gets more time than its parent has left. (laws/close.test.ts)
+ */
+import * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as PubSub from "effect/PubSub"
+import { makeLazily, type ShutdownReport, type TaskReport } from "../ShutdownReport.ts"
+import { now, type WaitEnd, waitUntil, wallTimeOf } from "./clock.ts"
+import { releaseOrdinal } from "./names.ts"
+import { placeOf } from "./place.ts"
+import { emit, listened, say } from "./say.ts"
+import {
+  CurrentTask,
+  isLive,
+  isWithin,
+  notify,
+  type ScopeImpl,
+  type Stopping,
+  type TaskImpl,
+  tasksOf,
+  untilHolds
+} from "./state.ts"
+import { abandon, interruptAll, sayAbandoned } from "./stopTask.ts"
+
+export interface CloseOptions {
+  readonly reason?: string | undefined
+  /** Milliseconds; the limit of the scope when absent. */
+  readonly within?: number | undefined
+  /**
+   * Runs after new spawns are refused and before the first interrupt, and gives
+   * the moment at which the tasks are given up. It must be bounded itself.
+   */
+  readonly before?: Effect.Effect<number> | undefined
+}
+
+/** The earliest deadline of the scopes around this one that are stopping. */
+export const deadlineAround = (scope: ScopeImpl | undefined): number => {
+  let deadline = Infinity
+  for (let at = scope; at !== undefined; at = at.parent) {
+    if (at.state._tag === "Stopping") deadline = Math.min(deadline, at.state.deadline)
+  }
+  return deadline
+}
+
+// Open → Stopping. From here on nothing enters.
+export const beginStop = (scope: ScopeImpl, reason: string, within: number): Stopping => {
+  const since = now(scope.clock)
+  const state: Stopping = {
+    _tag: "Stopping",
+    reason,
+    since,
+    deadline: Math.min(since + within, deadlineAround(scope.parent)),
+    tasks: tasksOf(scope),
+    done: Deferred.makeUnsafe()
+  }
+  scope.state = state
+  if (listened(scope)) emit(scope, { _tag: "ScopeStopping", path: scope.path, reason })
+  return state
+}
+
+// Stopping → Closed.
+export const finish = (scope: ScopeImpl, state: Stopping, report: ShutdownReport): void => {
+  scope.state = { _tag: "Closed", report }
+  if (scope.parent !== undefined) {
+    scope.parent.children.delete(scope)
+    releaseOrdinal(scope.parent.names, scope.name)
+  }
+  if (listened(scope)) emit(scope, { _tag: "ScopeClosed", path: scope.path, report })
+  if (scope.pubsub !== undefined) PubSub.endUnsafe(scope.pubsub)
+  Deferred.doneUnsafe(state.done, Effect.succeed(report))
+}
+
+/**
+ * Waits for something that a stop of `scope` completes, and says so while it
+ * waits: a stop must not wait for a task that waits for it and cannot be
+ * interrupted. One that can be interrupted leaves here and ends as any other.
+ */
+export const awaitStopOf = <A>(scope: ScopeImpl, wait: Effect.Effect<A>): Effect.Effect<A> =>
+  Effect.withFiber((fiber) => {
+    const task = fiber.getRef(CurrentTask)
+    if (task === undefined || !isWithin(task.scope, scope)) return wait
+    return Effect.ensuring(
+      Effect.suspend(() => {
+        if (++task.closesAwaited === 1 && isLive(task)) task.scope.blocked++
+        notify(task.scope)
+        return wait
+      }),
+      Effect.sync(() => {
+        if (--task.closesAwaited === 0 && isLive(task)) task.scope.blocked--
+      })
+    )
+  })
+
+const allEnded = (scope: ScopeImpl): Effect.Effect<void> => untilHolds(scope, () => scope.live - scope.blocked <= 0)
+
+const liveWithin = (scope: ScopeImpl): number => {
+  let live = scope.live
+  for (const child of scope.children) live += liveWithin(child)
+  return live
+}
+
+const abandonAll = (tasks: ReadonlyArray<TaskImpl>, at: number): void => {
+  for (const task of tasks) abandon(task, at)
+}
+
+// A parent whose time is over takes what is left of its children with it.
+export const abandonTree = (scope: ScopeImpl, at: number): void => {
+  for (const child of scope.children) abandonTree(child, at)
+  if (scope.state._tag === "Stopping") abandonAll(scope.state.tasks, at)
+  notify(scope)
+}
+
+/** How many stragglers are logged one by one; the report has them all. */
+const loggedStragglers = 20
+
+const sayStragglers = (scope: ScopeImpl, state: Stopping, within: number): void => {
+  const stragglers = state.tasks.filter((task) => task.phase._tag === "Abandoned" && task.phase.at >= state.since)
+  for (const task of stragglers.slice(0, loggedStragglers)) {
+    sayAbandoned(task, Math.min(within, task.settings.stopWithin ?? Infinity))
+  }
+  const more = stragglers.length - loggedStragglers
+  if (more > 0) {
+    say(scope.context, "Warn", `${more} more tasks of ${scope.path} did not stop and are abandoned; see the report`, {
+      scope: scope.path
+    })
+  }
+}
+
+export const reportTask = (task: TaskImpl, since: number): TaskReport => {
+  const phase = task.phase
+  const identity = { path: task.path, kind: task.kind }
+  if (phase._tag === "Ended") {
+    const times = { age: phase.at - task.startedAt, took: Math.max(0, phase.at - since) }
+    if (phase.outcome !== "failed" || Exit.isSuccess(phase.exit)) {
+      return { ...identity, outcome: phase.outcome, ...times }
+    }
+    return { ...identity, outcome: "failed", ...times, error: Cause.pretty(phase.exit.cause) }
+  }
+  const at = phase._tag === "Abandoned" ? phase.at : now(task.scope.clock)
+  const place = phase._tag === "Abandoned" ? phase.place : placeOf(task.fiber)
+  return {
+    ...identity,
+    outcome: "abandoned",
+    age: at - task.startedAt,
+    took: Math.max(0, at - since),
+    ...(place === undefined ? {} : { place })
+  }
+}
+
+// A child that belongs to an app is stopped as an app, with its hooks.
+const stopChild = (child: ScopeImpl, reason: string): Effect.Effect<ShutdownReport> =>
+  child.stop === undefined ? startClose(child, { reason }) : child.stop(reason)
+
+const closer = (scope: ScopeImpl, state: Stopping, options: CloseOptions): Effect.Effect<void> =>
+  Effect.gen(function*() {
+    const { clock } = scope
+    // A task that closes its own scope gets to wait for the report first, where the interrupt reaches it.
+    yield* Effect.yieldNow
+    const given = options.before === undefined ? Infinity : yield* options.before
+    const begin = now(clock)
+    const until = Math.min(state.deadline, begin + scope.stopWithin, given)
+
+    const children = [...scope.children].toReversed()
+    const closes = children.map((child) => stopChild(child, state.reason))
+    yield* interruptAll(state.tasks, state.reason, begin)
+
+    const ended = Effect.andThen(allEnded(scope), Effect.all(closes, { discard: true }))
+    const stalled = yield* waitForAll(scope, state, until, ended)
+    const at = now(clock)
+    abandonAll(state.tasks, at)
+    for (const child of children) abandonTree(child, at)
+    const reports = yield* Effect.all(closes)
+    sayStragglers(scope, state, until - begin)
+    const report = makeReport(scope, state, reports)
+    if (stalled) standstills.add(report)
+    finish(scope, state, report)
+  }).pipe(Effect.catchCause((cause) =>
+    // Only a bug of ours gets here. Whoever waits for the close must not wait for ever.
+    Effect.sync(() => {
+      say(scope.context, "Error", `Ambit failed to close ${scope.path}; please report it`, { scope: scope.path }, cause)
+      finish(scope, state, makeReport(scope, state, []))
+    })
+  ))
+
+const makeReport = (
+  scope: ScopeImpl,
+  state: Stopping,
+  children: ReadonlyArray<ShutdownReport>
+): ShutdownReport => {
+  const { clock } = scope
+  // What has ended does not change any more, so its line can wait; a straggler is told as it is now.
+  const stragglers = new Map<TaskImpl, TaskReport>()
+  for (const task of state.tasks) {
+    if (task.phase._tag !== "Ended") stragglers.set(task, reportTask(task, state.since))
+  }
+  return makeLazily({
+    path: scope.path,
+    reason: state.reason,
+    startedAt: wallTimeOf(clock, state.since),
+    took: now(clock) - state.since,
+    budget: Math.max(0, state.deadline - state.since),
+    hooks: children.flatMap((child) => child.hooks),
+    apps: children.flatMap((child) => child.apps)
+  }, () => [
+    ...state.tasks.map((task) => stragglers.get(task) ?? reportTask(task, state.since)),
+    ...children.flatMap((child) => child.tasks)
+  ])
+}
+
+// Waits in stages: to the earliest limit that a task has for itself, and at last to the deadline of the scope.
+const waitForAll = (
+  scope: ScopeImpl,
+  state: Stopping,
+  until: number,
+  ended: Effect.Effect<void>
+): Effect.Effect<boolean> =>
+  Effect.suspend(() => {
+    const { clock } = scope
+    const next = scope.ownLimits ? Math.min(until, nextOwnLimit(state.tasks)) : until
+    return Effect.flatMap(waitUntil(ended, clock, next, () => liveWithin(scope)), (end: WaitEnd) => {
+      if (end === "done") return Effect.succeed(false)
+      if (end === "standstill") return Effect.succeed(true)
+      const at = now(clock)
+      if (next >= until) return Effect.succeed(false)
+      for (const task of state.tasks) {
+        if (ownLimitOf(task) <= next) abandon(task, at)
+      }
+      notify(scope)
+      return waitForAll(scope, state, until, ended)
+    })
+  })
+
+// The moment at which a task with a limit of its own is given up; never, for one that has none or has ended.
+const ownLimitOf = (task: TaskImpl): number =>
+  task.settings.stopWithin !== undefined && task.phase._tag === "Stopping"
+    ? task.phase.since + task.settings.stopWithin
+    : Infinity
+
+const nextOwnLimit = (tasks: ReadonlyArray<TaskImpl>): number => {
+  let next = Infinity
+  for (const task of tasks) next = Math.min(next, ownLimitOf(task))
+  return next
+}
+
+/** The reports of closes that ended because a virtual clock stood still. */
+export const standstills = new WeakSet<ShutdownReport>()
+
+export const endedByStandstill = (report: ShutdownReport): boolean => standstills.has(report)
+
+/**
+ * Begins the close in this very call and gives the wait for it. Nobody's
+ * interruption stops a close: it runs in a fiber of its own.
+ */
+export const startClose = (scope: ScopeImpl, options: CloseOptions): Effect.Effect<ShutdownReport> => {
+  const state = scope.state
+  switch (state._tag) {
+    case "Closed":
+      return Effect.succeed(state.report)
+    case "Stopping":
+      return Deferred.await(state.done)
+    case "Open": {
+      const stopping = beginStop(scope, options.reason ?? "closed", options.within ?? scope.stopWithin)
+      Effect.runForkWith(scope.context)(closer(scope, stopping, options))
+      return Deferred.await(stopping.done)
+    }
+  }
+}
+
+export const close = (scope: ScopeImpl, options: CloseOptions): Effect.Effect<ShutdownReport> =>
+  Effect.suspend(() => awaitStopOf(scope, startClose(scope, options)))

@@ -1,0 +1,129 @@
+/**
+ * What the end of a task brings about: it leaves the list, a failure is said
+ * and handled, waiters look again.
+ *
+ * Invariant: the exit observer never throws. A throwing observer would stop the
+ * interrupts of the tasks after it.
+ */
+import * as Cause from "effect/Cause"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import { formatMillis, type TaskOutcome } from "../ShutdownReport.ts"
+import { now } from "./clock.ts"
+import { close } from "./close.ts"
+import { releaseOrdinal } from "./names.ts"
+import { emit, listened, say } from "./say.ts"
+import { leaveLive, notify, type ScopeImpl, type TaskImpl, unlink } from "./state.ts"
+
+const outcomeOf = (task: TaskImpl, exit: Exit.Exit<unknown, unknown>): TaskOutcome => {
+  if (Exit.isSuccess(exit)) return "completed"
+  if (!Cause.hasInterruptsOnly(exit.cause)) return "failed"
+  const phase = task.phase
+  return phase._tag === "Pending" || (phase._tag === "Stopping" && !phase.begun) ? "neverStarted" : "interrupted"
+}
+
+/** The one place that hears of the end of a task. */
+export const observe = <A, E>(task: TaskImpl<A, E>, exit: Exit.Exit<A, E>, context: Context.Context<never>): void => {
+  try {
+    const scope = task.scope
+    const before = task.phase
+    const at = now(scope.clock)
+    const outcome = outcomeOf(task as TaskImpl, exit)
+    if (before._tag !== "Abandoned") leaveLive(scope, task as TaskImpl)
+    task.phase = { _tag: "Ended", exit, outcome, at }
+    unlink(scope, task as TaskImpl)
+    releaseOrdinal(scope.names, task.name)
+    if (before._tag === "Abandoned") sayLate(task as TaskImpl, before.at, at, outcome, context)
+    if (Exit.isFailure(exit) && outcome === "failed") onFailure(task as TaskImpl, exit.cause, at, context)
+    if (listened(scope)) {
+      emit(scope, {
+        _tag: "Ended",
+        path: task.path,
+        kind: task.kind,
+        outcome,
+        after: at - task.startedAt,
+        late: before._tag === "Abandoned"
+      })
+    }
+    if (scope.waiters.size > 0) notify(scope)
+  } catch (defect) {
+    // Only a bug of ours gets here. Throwing would stop the interrupts of the tasks after this one.
+    say(task.scope.context, "Error", "Ambit failed to book the end of a task; please report it", {
+      task: task.name
+    }, Cause.die(defect))
+  }
+}
+
+const sayLate = (
+  task: TaskImpl,
+  abandonedAt: number,
+  at: number,
+  outcome: TaskOutcome,
+  context: Context.Context<never>
+): void => {
+  const late = formatMillis(at - abandonedAt)
+  say(context, "Warn", `Task ${task.path} ended after all, ${late} after it was abandoned`, {
+    task: task.path,
+    late,
+    outcome
+  })
+}
+
+const consequenceOf = (task: TaskImpl): string => {
+  const scope = task.scope
+  if (scope.state._tag !== "Open") return "its scope is stopping anyway"
+  switch (task.settings.onFailure) {
+    case "report":
+    case "ignore":
+      return "everything else goes on"
+    case "stopApp":
+      return scope.owner === undefined ? "its scope stops" : "its app stops"
+    case "stopHost":
+      return scope.owner === undefined ? "its scope stops" : "the host stops"
+  }
+}
+
+const onFailure = (
+  task: TaskImpl,
+  cause: Cause.Cause<unknown>,
+  at: number,
+  context: Context.Context<never>
+): void => {
+  const { scope } = task
+  const path = task.path
+  const stopping = scope.state._tag !== "Open"
+  const consequence = consequenceOf(task)
+  const after = formatMillis(at - task.startedAt)
+  say(
+    context,
+    task.settings.onFailure === "ignore" ? "Debug" : stopping ? "Warn" : "Error",
+    `Task ${path} failed after ${after}; ${consequence}`,
+    { task: path, age: after, consequence },
+    cause
+  )
+  for (let of: ScopeImpl | undefined = scope; of !== undefined; of = of.parent) {
+    for (const hook of of.failureHooks) {
+      try {
+        hook({ path, kind: task.kind, cause }, task)
+      } catch (defect) {
+        say(context, "Error", `A failure hook of ${of.path} threw on task ${path}; the next hook is still called`, {
+          task: path
+        }, Cause.die(defect))
+      }
+    }
+  }
+  if (listened(scope)) emit(scope, { _tag: "Failed", path, kind: task.kind, cause })
+  if (stopping) return
+  switch (task.settings.onFailure) {
+    case "report":
+    case "ignore":
+      return
+    case "stopApp":
+    case "stopHost": {
+      const reason = `task ${path} failed`
+      if (scope.owner === undefined) Effect.runForkWith(scope.context)(close(scope, { reason }))
+      else scope.owner[task.settings.onFailure](reason)
+    }
+  }
+}

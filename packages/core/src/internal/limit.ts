@@ -1,0 +1,68 @@
+import * as Duration from "effect/Duration"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import { InvalidOption } from "../InvalidOption.ts"
+import { formatMillis } from "../ShutdownReport.ts"
+
+/** A limit that another one must fit into. */
+export interface Bound {
+  readonly name: string
+  readonly millis: number
+}
+
+const shown = (value: unknown): string => {
+  if (Duration.isDuration(value)) return Duration.format(value)
+  return typeof value === "string" || typeof value === "number" || typeof value === "bigint"
+    ? String(value)
+    : JSON.stringify(value)
+}
+
+const refuse = (option: string, value: unknown, problem: string, remedy: string) =>
+  Result.fail(new InvalidOption({ option, value: shown(value), problem, remedy }))
+
+// NaN is a number, and `Duration` reads it as zero; it is an error of the caller's arithmetic.
+const read = (value: unknown): number | undefined => {
+  if (typeof value === "number" && Number.isNaN(value)) return undefined
+  return Option.match(Duration.fromInput(value as Duration.Input), {
+    onNone: () => undefined,
+    onSome: Duration.toMillis
+  })
+}
+
+/**
+ * Checks a limit and gives it in milliseconds. A limit is longer than zero and
+ * not longer than the limit it is in.
+ */
+export const checkLimit = (
+  option: string,
+  value: Duration.Input,
+  bound?: Bound
+): Result.Result<number, InvalidOption> => {
+  const millis = read(value)
+  if (millis === undefined || Number.isNaN(millis)) {
+    return refuse(option, value, "this is not a duration", "Give it one such as \"5 seconds\"")
+  }
+  if (millis <= 0) {
+    return refuse(option, value, "a limit must be longer than zero", "Give it a duration such as \"5 seconds\"")
+  }
+  if (millis === Infinity) {
+    return refuse(option, value, "a stop must end", "Give it a finite duration such as \"1 hour\"")
+  }
+  if (bound !== undefined && millis > bound.millis) {
+    return refuse(
+      option,
+      value,
+      `it does not fit into ${bound.name}, which is ${formatMillis(bound.millis)}`,
+      `Lower the one or raise the other`
+    )
+  }
+  return Result.succeed(millis)
+}
+
+/** `checkLimit` for a limit that may be switched off. */
+export const checkOptionalLimit = (
+  option: string,
+  value: Duration.Input | "none",
+  bound?: Bound
+): Result.Result<number | undefined, InvalidOption> =>
+  value === "none" ? Result.succeed(undefined) : checkLimit(option, value, bound)

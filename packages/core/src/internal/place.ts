@@ -1,0 +1,32 @@
+import type * as Fiber from "effect/Fiber"
+import type * as References from "effect/References"
+
+// `at poll (file:///srv/sensor.ts:12:3)` and `at file:///srv/sensor.ts:12:3` both hold `…/sensor.ts:12:3`.
+const location = /(?:file:\/\/)?([^\s()]+:\d+:\d+)/
+
+const placeOfFrame = (frame: References.StackFrame): string => {
+  const found = frame.stack()?.match(location)?.[1]
+  return found === undefined ? frame.name : `${frame.name} (${found})`
+}
+
+// A fiber that has ended its own work may still wait for the fibers it forked; then the place is in there.
+// `children` is no part of Effect's public type, so it is looked for, not relied on.
+const childOf = (fiber: Fiber.Fiber<unknown, unknown>): Fiber.Fiber<unknown, unknown> | undefined => {
+  if (!("_children" in fiber) || !(fiber._children instanceof Set)) return undefined
+  for (const child of fiber._children) {
+    if (child.pollUnsafe() === undefined) return child
+  }
+  return undefined
+}
+
+/**
+ * Where a fiber is: its innermost span or `Effect.fn` frame, with file and
+ * line. `undefined` when the work has neither.
+ */
+export const placeOf = (fiber: Fiber.Fiber<unknown, unknown>): string | undefined => {
+  const child = childOf(fiber)
+  const inChild = child === undefined ? undefined : placeOf(child)
+  if (inChild !== undefined) return inChild
+  const frame = fiber.cache.stackFrame
+  return frame === undefined ? undefined : placeOfFrame(frame)
+}

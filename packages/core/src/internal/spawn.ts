@@ -1,0 +1,147 @@
+/**
+ * The one way in which a task comes to be: check the options, then fork.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import { InvalidOption } from "../InvalidOption.ts"
+import { ScopeClosed } from "../ScopeClosed.ts"
+import type { SpawnOptions } from "../Task.ts"
+import { now } from "./clock.ts"
+import { observe } from "./endTask.ts"
+import { checkLimit } from "./limit.ts"
+import { checkName, isValidName, joinPath, takeOrdinal } from "./names.ts"
+import { emit, listened } from "./say.ts"
+import {
+  CurrentScope,
+  CurrentTask,
+  defaultSettings,
+  link,
+  pending,
+  running,
+  type ScopeImpl,
+  type Settings,
+  TaskImpl
+} from "./state.ts"
+
+const failurePolicies = ["report", "stopApp", "stopHost", "ignore"] as const
+const kinds = ["foreground", "background"] as const
+
+const oneOf = (option: string, value: string, valid: ReadonlyArray<string>): InvalidOption | undefined =>
+  valid.includes(value) ? undefined : new InvalidOption({
+    option,
+    value: String(value),
+    problem: "there is no such choice",
+    remedy: `Choose one of ${valid.map((choice) => `"${choice}"`).join(", ")}`
+  })
+
+const settingsOf = (scope: ScopeImpl, name: string, options: SpawnOptions): Settings | InvalidOption => {
+  const task = joinPath(scope.path, name, 1)
+  const onFailure = options.onFailure ?? "report"
+  const invalid = oneOf(`onFailure of task "${task}"`, onFailure, failurePolicies) ??
+    (options.kind === undefined ? undefined : oneOf(`kind of task "${task}"`, options.kind, kinds))
+  if (invalid !== undefined) return invalid
+  if (options.stopWithin === undefined) {
+    return onFailure === "report" ? defaultSettings : { onFailure, stopWithin: undefined }
+  }
+  const limit = checkLimit(`stopWithin of task "${task}"`, options.stopWithin, {
+    name: `stopWithin of scope "${scope.path}"`,
+    millis: scope.stopWithin
+  })
+  return Result.isFailure(limit) ? limit.failure : { onFailure, stopWithin: limit.success }
+}
+
+/** Checks the options and forks: the one way in which a task comes to be. */
+export const spawn = <A, E, R>(
+  scope: ScopeImpl,
+  context: Context.Context<R>,
+  effect: Effect.Effect<A, E, R>,
+  name: string,
+  options: SpawnOptions | undefined
+): TaskImpl<A, E> | ScopeClosed | InvalidOption => {
+  if (!isValidName(name)) {
+    const checked = checkName(`a task of "${scope.path}"`, name)
+    if (Result.isFailure(checked)) return checked.failure
+  }
+  if (options === undefined) return fork(scope, context, effect, name, scope.defaultForeground, defaultSettings, false)
+  const settings = settingsOf(scope, name, options)
+  if (settings instanceof InvalidOption) return settings
+  const foreground = options.kind === undefined ? scope.defaultForeground : options.kind === "foreground"
+  return fork(scope, context, effect, name, foreground, settings, options.startImmediately === false)
+}
+
+// A task that starts at once runs in its spawner's stack. Tasks that spawn tasks that spawn tasks would overflow it
+// after some 1,700 levels, so from here on they start a turn later.
+const deepest = 256
+let depth = 0
+
+/**
+ * Makes a task and starts it. The caller has checked the options.
+ */
+const fork = <A, E, R>(
+  scope: ScopeImpl,
+  context: Context.Context<R>,
+  effect: Effect.Effect<A, E, R>,
+  name: string,
+  foreground: boolean,
+  settings: Settings,
+  deferred: boolean
+): TaskImpl<A, E> | ScopeClosed => {
+  if (scope.state._tag !== "Open") return refusal(scope, name)
+  const ordinal = takeOrdinal(scope.names, name)
+  const late = deferred || depth >= deepest
+  const task = new TaskImpl<A, E>(
+    scope,
+    name,
+    ordinal,
+    foreground,
+    settings,
+    now(scope.clock),
+    late ? pending : running
+  )
+  if (settings.stopWithin !== undefined) scope.ownLimits = true
+  link(scope, task as TaskImpl)
+  if (listened(scope)) emit(scope, { _tag: "Started", path: task.path, kind: task.kind })
+
+  let taskContext = Context.add(context, CurrentTask, task as TaskImpl)
+  // A task spawned into a scope other than the spawner's spawns into its own in turn.
+  if (Context.getOrUndefined(context, CurrentScope) !== scope) {
+    taskContext = Context.add(taskContext, CurrentScope, scope)
+  }
+
+  depth++
+  try {
+    task.fiber = Effect.runForkWith(taskContext)(late ? startLater(task, effect) : effect)
+  } finally {
+    depth--
+  }
+
+  const exit = task.fiber.pollUnsafe()
+  if (exit !== undefined) {
+    observe(task, exit, taskContext)
+  } else {
+    task.fiber.addObserver((exit) => observe(task, exit, task.fiber.context))
+    // Somebody asked it to stop before the fork returned, when there was no fiber to interrupt yet.
+    if (task.phase._tag === "Stopping") task.fiber.interruptUnsafe()
+  }
+  return task
+}
+
+const startLater = <A, E, R>(task: TaskImpl<A, E>, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.flatMap(Effect.yieldNow, () => {
+    // Interruption ends the task in the line above, so here it has begun.
+    if (task.phase._tag === "Pending") task.phase = running
+    return effect
+  })
+
+export const refusal = (scope: ScopeImpl, name: string): ScopeClosed =>
+  new ScopeClosed({
+    path: joinPath(scope.path, name, 1),
+    scope: scope.path,
+    state: scope.state._tag === "Closed" ? "closed" : "stopping",
+    reason: scope.state._tag === "Stopping" ?
+      scope.state.reason
+      : scope.state._tag === "Closed" ?
+      scope.state.report.reason
+      : ""
+  })

@@ -1,0 +1,117 @@
+/**
+ * Stopping single tasks: ask, wait up to a limit, give up.
+ */
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import { formatMillis } from "../ShutdownReport.ts"
+import { now, realNow, waitUntil } from "./clock.ts"
+import { placeOf } from "./place.ts"
+import { emit, listened, say } from "./say.ts"
+import { CurrentTask, leaveLive, notify, type Phase, type TaskImpl } from "./state.ts"
+
+/** The phases of all tasks that are asked in one go, so that asking 100,000 allocates two. */
+interface StopPhases {
+  readonly reason: string
+  readonly begun: Phase<never, never>
+  readonly unbegun: Phase<never, never>
+}
+
+const stopPhases = (reason: string, since: number): StopPhases => ({
+  reason,
+  begun: { _tag: "Stopping", since, reason, begun: true },
+  unbegun: { _tag: "Stopping", since, reason, begun: false }
+})
+
+/** Interrupts a task, once. The fiber's finalizers begin in this very stack. */
+const requestStop = (task: TaskImpl, phases: StopPhases, by: number | undefined): void => {
+  const phase = task.phase
+  if (phase._tag !== "Pending" && phase._tag !== "Running") return
+  task.phase = phase._tag === "Running" ? phases.begun : phases.unbegun
+  if (listened(task.scope)) {
+    emit(task.scope, { _tag: "Stopping", path: task.path, kind: task.kind, reason: phases.reason })
+  }
+  // A task that is asked before its fork has returned has no fiber yet; `fork` then interrupts it.
+  task.fiber?.interruptUnsafe(by)
+}
+
+/** Gives a task up: it is not waited for any more, but stays listed until it has ended. */
+export const abandon = (task: TaskImpl, at: number): void => {
+  const phase = task.phase
+  if (phase._tag === "Ended" || phase._tag === "Abandoned") return
+  leaveLive(task.scope, task)
+  task.phase = {
+    _tag: "Abandoned",
+    since: phase._tag === "Stopping" ? phase.since : at,
+    reason: phase._tag === "Stopping" ? phase.reason : "",
+    at,
+    place: placeOf(task.fiber)
+  }
+  if (listened(task.scope)) {
+    emit(task.scope, { _tag: "Abandoned", path: task.path, kind: task.kind, place: task.phase.place })
+  }
+}
+
+export const sayAbandoned = (task: TaskImpl, within: number): void => {
+  const phase = task.phase
+  if (phase._tag !== "Abandoned") return
+  const where = phase.place === undefined ? "" : ` at ${phase.place}`
+  say(
+    task.fiber.context,
+    "Warn",
+    `Task ${task.path} did not stop within ${formatMillis(within)}; it is abandoned and may still run${where}`,
+    { task: task.path, within: formatMillis(within), ...(phase.place === undefined ? {} : { place: phase.place }) }
+  )
+}
+
+const limitOf = (task: TaskImpl): number => task.settings.stopWithin ?? task.scope.stopWithin
+
+export const interruptTask = (task: TaskImpl, reason: string): Effect.Effect<boolean> =>
+  Effect.withFiber((fiber) => {
+    requestStop(task, stopPhases(reason, now(task.scope.clock)), fiber.id)
+    // A task that interrupts itself must not wait for its own end.
+    if (task.phase._tag === "Ended") return Effect.succeed(true)
+    if (fiber.getRef(CurrentTask) === task) return Effect.as(Effect.yieldNow, false)
+    const { clock } = task.scope
+    const begin = now(clock)
+    const limit = limitOf(task)
+    return Effect.map(
+      waitUntil(Fiber.await(task.fiber), clock, begin + limit, () => 0),
+      (end) => {
+        if (end === "done" || task.fiber.pollUnsafe() !== undefined) return true
+        if (task.phase._tag !== "Abandoned") {
+          abandon(task, now(clock))
+          sayAbandoned(task, limit)
+          notify(task.scope)
+        }
+        return false
+      }
+    )
+  })
+
+const batchCount = 256
+const batchMillis = 4
+
+/**
+ * Interrupts many tasks without holding up the event loop: finalizers run in
+ * the interrupting stack, so after 256 tasks or 4 real milliseconds the timers
+ * and sockets get a turn.
+ */
+export const interruptAll = (
+  tasks: ReadonlyArray<TaskImpl>,
+  reason: string,
+  since: number
+): Effect.Effect<void> =>
+  Effect.withFiber((fiber) => {
+    let index = 0
+    const phases = stopPhases(reason, since)
+    const batch: Effect.Effect<void> = Effect.suspend(() => {
+      const begin = realNow()
+      const end = Math.min(index + batchCount, tasks.length)
+      while (index < end) {
+        requestStop(tasks[index++]!, phases, fiber.id)
+        if ((index & 7) === 0 && realNow() - begin > batchMillis) break
+      }
+      return index < tasks.length ? Effect.flatMap(Effect.yieldNow, () => batch) : Effect.void
+    })
+    return batch
+  })
