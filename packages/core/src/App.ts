@@ -121,7 +121,7 @@ export const isApp = (u: unknown): u is App => hasProperty(u, AppTypeId)
 
 const impl = (self: App): AppImpl => self as unknown as AppImpl
 
-const face = (self: AppImpl): App => self as unknown as App
+const face = (self: AppImpl): App => self
 
 /**
  * What the start effect of an app gets from the app.
@@ -280,7 +280,7 @@ const make = (
 ): Effect.Effect<AppImpl, InvalidOption> =>
   Effect.gen(function*() {
     yield* Effect.fromResult(checkName("an app", name))
-    const context = yield* Effect.context<never>()
+    const context = yield* Effect.context()
     const parent = Context.getOrUndefined(context, CurrentScope)
     const path = joinPath(parent?.path ?? "", name, 1)
     const app: AppImpl = new AppImpl({
@@ -445,7 +445,7 @@ export const onStop = <A, E, R>(
  * @since 0.1.0
  */
 export const current: Effect.Effect<Option.Option<App>> = Effect.map(
-  Effect.context<never>(),
+  Effect.context(),
   (context) => Option.map(Context.getOption(context, CurrentAppKey), face)
 )
 

@@ -5,7 +5,7 @@
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
+import type * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -16,7 +16,7 @@ import type { App, AppState } from "./App.ts"
 import type { HostFailed, LayerCycle } from "./HostError.ts"
 import { type AppImpl, stateNames } from "./internal/app.ts"
 import { now } from "./internal/clock.ts"
-import { CurrentHost, type HostImpl, HostTypeId, launch as launchImpl } from "./internal/host.ts"
+import { CurrentHost, type HostImpl, type HostTypeId, launch as launchImpl } from "./internal/host.ts"
 import { checkLimit } from "./internal/limit.ts"
 import { checkName } from "./internal/names.ts"
 import { placeOf } from "./internal/place.ts"
@@ -143,7 +143,7 @@ export const launch = <ROut, E, R>(
         onReport: options?.onReport ?? (() => Effect.void)
       },
       yield* Clock.Clock,
-      yield* Effect.context<never>()
+      yield* Effect.context()
     )
   }) as Effect.Effect<ShutdownReport, E | HostFailed | LayerCycle | InvalidOption, Exclude<R, Host>>
 
@@ -232,7 +232,7 @@ export const awaitIdle = (
 ): Effect.Effect<void, TaskScope.IdleTimeout | InvalidOption, Host> =>
   Effect.flatMap(current, (host) => TaskScope.awaitIdle(asScope(host.root), options))
 
-const asScope = (scope: ScopeImpl): TaskScope.TaskScope => scope as unknown as TaskScope.TaskScope
+const asScope = (scope: ScopeImpl): TaskScope.TaskScope => scope
 
 /**
  * What happens in all apps from now on; see `TaskScope.events`.

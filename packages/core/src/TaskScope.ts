@@ -44,7 +44,7 @@ import { say } from "./internal/say.ts"
 import { refusal, spawn as spawnImpl } from "./internal/spawn.ts"
 import { allTasksOf, CurrentScope, type ScopeImpl, ScopeTypeId, TaskImpl } from "./internal/state.ts"
 import { interruptAll } from "./internal/stopTask.ts"
-import { InvalidOption } from "./InvalidOption.ts"
+import { type InvalidOption } from "./InvalidOption.ts"
 import { Limits } from "./Limits.ts"
 import type { ScopeClosed } from "./ScopeClosed.ts"
 import { formatMillis, type ShutdownReport } from "./ShutdownReport.ts"
@@ -192,7 +192,7 @@ export const isTaskScope = (u: unknown): u is TaskScope => hasProperty(u, ScopeT
 // The public face and what is behind it are one object; this is the only door between them.
 const impl = (self: TaskScope): ScopeImpl => self as unknown as ScopeImpl
 
-const face = (self: ScopeImpl): TaskScope => self as unknown as TaskScope
+const face = (self: ScopeImpl): TaskScope => self
 
 const pathOf = (parent: ScopeImpl | undefined, name: string): string => joinPath(parent?.path ?? "", name, 1)
 
@@ -203,7 +203,7 @@ const makeUnscoped = (
 ): Effect.Effect<ScopeImpl, InvalidOption> =>
   Effect.gen(function*() {
     yield* Effect.fromResult(checkName("a scope", name))
-    const context = yield* Effect.context<never>()
+    const context = yield* Effect.context()
     const limits = yield* Limits
     const stopWithin = options?.stopWithin === undefined
       ? limits.taskStop
@@ -222,8 +222,8 @@ const makeUnscoped = (
   })
 
 // What the owning Effect scope does at its end: close, and let a test fail that would else have hung.
-const finalize = (scope: ScopeImpl): Effect.Effect<void> =>
-  Effect.flatMap(closeImpl(scope, { reason: "the owning scope closed" }), (report) =>
+const finalize = (scope: ScopeImpl, reason: string): Effect.Effect<void> =>
+  Effect.flatMap(closeImpl(scope, { reason }), (report) =>
     endedByStandstill(report)
       ? Effect.die(
         new StoodStill({
@@ -275,7 +275,13 @@ export const make = (
   name: string,
   options?: TaskScopeOptions
 ): Effect.Effect<TaskScope, InvalidOption, Scope.Scope> =>
-  Effect.map(Effect.acquireRelease(makeUnscoped(name, options, false), finalize), face)
+  Effect.map(
+    Effect.acquireRelease(
+      makeUnscoped(name, options, false),
+      (scope) => finalize(scope, "the owning scope closed")
+    ),
+    face
+  )
 
 /**
  * Provides a scope to everything below, so that `Task.spawn` works there.
@@ -491,7 +497,7 @@ export const runtime = <R = never>(self: TaskScope): Effect.Effect<Spawner<R>, n
     const scope = impl(self)
     const spawned = spawnImpl(scope, context as Context.Context<any>, effect, name, options)
     if (spawned instanceof TaskImpl) return Result.succeed(spawned)
-    say(context as Context.Context<never>, "Warn", spawned.message, { scope: scope.path })
+    say(context, "Warn", spawned.message, { scope: scope.path })
     return Result.fail(spawned)
   })
 
@@ -544,22 +550,25 @@ export const use = <A, E, R>(
 ): Effect.Effect<A, E | TaskFailed | InvalidOption, Exclude<R, TaskScope>> =>
   Effect.acquireUseRelease(
     makeUnscoped(name, options, true),
-    (scope) =>
-      Effect.gen(function*() {
-        const failed = Deferred.makeUnsafe<never, TaskFailed>()
-        scope.failureHooks.push(({ cause, path }, task) => {
-          if (task.settings.onFailure === "ignore") return
-          Deferred.doneUnsafe(failed, Exit.fail(new TaskFailed({ path, cause: Cause.squash(cause) })))
-        })
-        // The body fails to the caller, so its failure is neither logged nor counted as one of a task.
-        const bodyTask = yield* Effect.orDie(
-          spawn(face(scope), Effect.suspend(() => body(face(scope))), "(body)", { onFailure: "ignore" })
-        )
-        const done = Effect.flatMap(bodyTask.join, (value) => Effect.as(awaitQuiet(scope, false), value))
-        return yield* Effect.raceFirst(done, Deferred.await(failed))
-      }),
-    (scope) => Effect.asVoid(closeImpl(scope, { reason: "its body is done" }))
-  ) as Effect.Effect<A, E | TaskFailed | InvalidOption, Exclude<R, TaskScope>>
+    (scope) => nursery(scope, Effect.suspend(() => body(face(scope)))),
+    (scope) => finalize(scope, "its body is done")
+  )
+
+const nursery = <A, E, R>(
+  scope: ScopeImpl,
+  body: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | TaskFailed, Exclude<R, TaskScope>> =>
+  Effect.gen(function*() {
+    const failed = Deferred.makeUnsafe<never, TaskFailed>()
+    scope.failureHooks.push(({ cause, path }, task) => {
+      if (task.settings.onFailure === "ignore") return
+      Deferred.doneUnsafe(failed, Exit.fail(new TaskFailed({ path, cause: Cause.squash(cause) })))
+    })
+    // The body fails to the caller, so its failure is neither logged as an error nor counted as one of a task.
+    const bodyTask = yield* Effect.orDie(spawn(face(scope), body, "(body)", { onFailure: "ignore" }))
+    const done = Effect.flatMap(bodyTask.join, (value) => Effect.as(awaitQuiet(scope, false), value))
+    return yield* Effect.raceFirst(done, Deferred.await(failed))
+  })
 
 /**
  * How a scope is closed.

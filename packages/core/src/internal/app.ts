@@ -532,13 +532,11 @@ export const withDependents = (app: AppImpl): ReadonlyArray<AppImpl> => {
 
 // An app that starts anew provides new services; who held the old ones gets the new ones before it starts.
 const rebind = (app: AppImpl, old: Context.Context<never>, renewed: Context.Context<never>): void => {
-  let context = app.context
+  const services = new Map(app.context.mapUnsafe)
   for (const [key, service] of renewed.mapUnsafe) {
-    if (old.mapUnsafe.has(key) && context.mapUnsafe.get(key) === old.mapUnsafe.get(key)) {
-      context = Context.addUnsafe(context, key, service) as Context.Context<never>
-    }
+    if (old.mapUnsafe.has(key) && services.get(key) === old.mapUnsafe.get(key)) services.set(key, service)
   }
-  app.context = context
+  app.context = Context.makeUnsafe(services)
 }
 
 /** Starts an app again and hands its new services to the apps that depend on it. */

@@ -29,13 +29,13 @@ export const observe = <A, E>(task: TaskImpl<A, E>, exit: Exit.Exit<A, E>, conte
     const scope = task.scope
     const before = task.phase
     const at = now(scope.clock)
-    const outcome = outcomeOf(task as TaskImpl, exit)
-    if (before._tag !== "Abandoned") leaveLive(scope, task as TaskImpl)
+    const outcome = outcomeOf(task, exit)
+    if (before._tag !== "Abandoned") leaveLive(scope, task)
     task.phase = { _tag: "Ended", exit, outcome, at }
-    unlink(scope, task as TaskImpl)
+    unlink(scope, task)
     releaseOrdinal(scope.names, task.name)
-    if (before._tag === "Abandoned") sayLate(task as TaskImpl, before.at, at, outcome, context)
-    if (Exit.isFailure(exit) && outcome === "failed") onFailure(task as TaskImpl, exit.cause, at, context)
+    if (before._tag === "Abandoned") sayLate(task, before.at, at, outcome, context)
+    if (Exit.isFailure(exit) && outcome === "failed") onFailure(task, exit.cause, at, context)
     if (listened(scope)) {
       emit(scope, {
         _tag: "Ended",

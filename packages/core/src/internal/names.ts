@@ -12,9 +12,9 @@ const problemOf = (name: unknown): string | undefined => {
 /**
  * Checks the name of a host, an app, a scope, a task or a hook.
  */
-export const checkName = (of: string, name: string): Result.Result<string, InvalidOption> => {
+export const checkName = (of: string, name: unknown): Result.Result<void, InvalidOption> => {
   const problem = problemOf(name)
-  return problem === undefined ? Result.succeed(name) : Result.fail(
+  return problem === undefined ? Result.void : Result.fail(
     new InvalidOption({
       option: `the name of ${of}`,
       value: String(name),

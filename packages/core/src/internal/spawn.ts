@@ -27,7 +27,7 @@ import {
 const failurePolicies = ["report", "stopApp", "stopHost", "ignore"] as const
 const kinds = ["foreground", "background"] as const
 
-const oneOf = (option: string, value: string, valid: ReadonlyArray<string>): InvalidOption | undefined =>
+const oneOf = (option: string, value: unknown, valid: ReadonlyArray<unknown>): InvalidOption | undefined =>
   valid.includes(value) ? undefined : new InvalidOption({
     option,
     value: String(value),
@@ -100,7 +100,7 @@ const fork = <A, E, R>(
     late ? pending : running
   )
   if (settings.stopWithin !== undefined) scope.ownLimits = true
-  link(scope, task as TaskImpl)
+  link(scope, task)
   if (listened(scope)) emit(scope, { _tag: "Started", path: task.path, kind: task.kind })
 
   let taskContext = Context.add(context, CurrentTask, task as TaskImpl)
