@@ -27,8 +27,8 @@ import {
 const failurePolicies = ["report", "stopApp", "stopHost", "ignore"] as const
 const kinds = ["foreground", "background"] as const
 
-const oneOf = (option: string, value: unknown, valid: ReadonlyArray<unknown>): InvalidOption | undefined =>
-  valid.includes(value) ? undefined : new InvalidOption({
+const oneOf = (option: string, value: unknown, valid: ReadonlyArray<string>): InvalidOption | undefined =>
+  valid.some((choice) => choice === value) ? undefined : new InvalidOption({
     option,
     value: String(value),
     problem: "there is no such choice",
