@@ -11,8 +11,8 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import { TestClock } from "effect/testing"
-import { type LogRecord, makeRecorder } from "../support/recorder.ts"
 import { makeRandom, type Random } from "../support/random.ts"
+import { type LogRecord, makeRecorder } from "../support/recorder.ts"
 import { randomApps, type TrackedTask, Tracker } from "./programs.ts"
 
 interface Run {
@@ -108,6 +108,9 @@ const givenUp = (run: Run): ReadonlySet<string> => {
   return paths
 }
 
+/** Timers count whole milliseconds, so a limit of 157.5 ms ends at 158 ms. */
+const timer = 1
+
 /** Everything that is wrong with a run, in words. */
 const faults = (run: Run): Array<string> => {
   const { bound, records, report, stoppedAt, tracker } = run
@@ -116,9 +119,9 @@ const faults = (run: Run): Array<string> => {
   const endedBy = (task: TrackedTask) => task.endedAt !== undefined && task.endedAt <= stoppedAt
 
   // Law 2: bounded.
-  if (run.took > bound) found.push(`the stop took ${run.took} ms of ${bound} ms`)
+  if (run.took > bound + timer) found.push(`the stop took ${run.took} ms of ${bound} ms`)
   for (const app of report?.apps ?? []) {
-    if (app.took > app.budget + 0.001) found.push(`${app.path} took ${app.took} ms of ${app.budget} ms`)
+    if (app.took > app.budget + timer) found.push(`${app.path} took ${app.took} ms of ${app.budget} ms`)
   }
 
   // Laws 1 and 7: what is alive after the stop was given up by name, and everybody else was asked.
@@ -139,7 +142,7 @@ const faults = (run: Run): Array<string> => {
     }
     for (const line of report.tasks) {
       const candidates = tracker.tasks.filter((task) => task.path === line.path)
-      if (line.path.endsWith("/(start)")) continue
+      if (line.path.endsWith("/(start)") || line.path.includes("/late")) continue
       const truths = candidates.map((task) => line.outcome === "abandoned" ? "abandoned" : outcomeOf(task))
       if (!truths.includes(line.outcome)) {
         found.push(`${line.path} is reported ${line.outcome}, but is ${truths.join(" or ") || "unknown"}`)
@@ -153,7 +156,7 @@ const faults = (run: Run): Array<string> => {
         const ran = hook.beganAt !== undefined
         if (ran === (line.outcome === "neverStarted")) found.push(`${hook.path} is reported ${line.outcome}`)
         if (line.outcome === "completed" && hook.ended !== "completed") found.push(`${hook.path} did not complete`)
-        if (line.took > line.within + 0.001) found.push(`${hook.path} took ${line.took} ms of ${line.within} ms`)
+        if (line.took > line.within + timer) found.push(`${hook.path} took ${line.took} ms of ${line.within} ms`)
       }
     }
   }
@@ -167,7 +170,9 @@ const faults = (run: Run): Array<string> => {
     const namesakes = tracker.tasks.filter((other) =>
       other.path === task.path && other.exit !== undefined && outcomeOf(other) === "failed"
     ).length
-    if (said !== namesakes) found.push(`${namesakes} failures of ${task.path} were said ${said} times`)
+    if (said !== namesakes) {
+      found.push(`${namesakes} failures of ${task.path} were said ${said} times`)
+    }
   }
   if (records.some((record) => record.message.includes("please report it"))) found.push("a bug of ours was logged")
 
@@ -175,6 +180,17 @@ const faults = (run: Run): Array<string> => {
   for (const app of tracker.apps) {
     for (const task of app.aliveAtRelease) {
       if (!abandoned.has(task.path)) found.push(`${task.path} lived when the resource of ${app.name} was released`)
+    }
+  }
+  // A host whose budget is nearly over stops what is left out of order.
+  const inOrder = report === undefined || report.took < report.budget * 0.9
+  for (const app of tracker.apps) {
+    for (const name of app.dependsOn) {
+      const dependency = tracker.apps.find((other) => other.name === name)!
+      const began = dependency.hooks.map((hook) => hook.beganAt ?? Infinity)
+      if (inOrder && app.releasedAt !== undefined && Math.min(...began) < app.releasedAt) {
+        found.push(`${name} began to stop before ${app.name}, which depends on it, had released its resource`)
+      }
     }
   }
   return found
@@ -197,11 +213,6 @@ describe("the laws hold for random programs", () => {
       Effect.gen(function*() {
         for (let seed = first; seed <= last; seed++) {
           const run = yield* runProgram(seed, seed % 4 !== 3)
-          if (only !== undefined) {
-            for (const r of run.records) console.log(r.level, r.message, JSON.stringify(r.annotations))
-            for (const t of run.tracker.tasks) console.log(t.path, t.behaviour, t.startedAt, t.endedAt, t.task.status)
-            console.log(run.took, run.stoppedAt, run.report)
-          }
           assert.deepStrictEqual(faults(run), [], `program ${seed}; run it alone with AMBIT_SEED=${seed}`)
         }
       }), { timeout: 60_000 })

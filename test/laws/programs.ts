@@ -110,12 +110,15 @@ const behaviours: readonly [Behaviour, ...Array<Behaviour>] = [
   },
   {
     name: "spawns while it is stopped",
-    run: ({ tracker }) =>
+    run: ({ scope, tracker }) =>
       Effect.onInterrupt(Effect.never, () =>
-        Effect.flatMap(Effect.exit(Task.spawn(Effect.never, "too-late")), (exit) =>
-          Effect.sync(() => {
-            if (exit._tag === "Success") tracker.violations.push(`${exit.value.path} was accepted while stopping`)
-          })))
+        Effect.gen(function*() {
+          // Stopped alone, or with all others of a scope that stays open, it may well spawn.
+          const app = yield* Effect.flatMap(App.current, Effect.fromOption)
+          const stopping = scope.state._tag !== "Open" || (yield* App.state(app))._tag === "Stopping"
+          const spawned = yield* Task.spawn(Effect.never, "late")
+          if (stopping) tracker.violations.push(`${spawned.path} was accepted while stopping`)
+        }).pipe(Effect.ignore))
   },
   {
     name: "closes its own scope",

@@ -23,15 +23,17 @@ import {
   start as startImpl,
   startAgain,
   stop as stopImpl,
+  stopOthers,
   withDependents
 } from "./internal/app.ts"
 import { wallTimeOf } from "./internal/clock.ts"
 import { endedByStandstill } from "./internal/close.ts"
 import { CurrentHost } from "./internal/host.ts"
 import { checkLimit } from "./internal/limit.ts"
+import { beforeRelease } from "./internal/memo.ts"
 import { checkName, joinPath } from "./internal/names.ts"
 import { refusal } from "./internal/spawn.ts"
-import { CurrentScope, CurrentTask } from "./internal/state.ts"
+import { CurrentScope, CurrentTask, refusingScope } from "./internal/state.ts"
 import { InvalidOption } from "./InvalidOption.ts"
 import * as Limits from "./Limits.ts"
 import type { ScopeClosed } from "./ScopeClosed.ts"
@@ -294,7 +296,12 @@ const make = (
       dependencies: dependenciesIn(context),
       build: (resources) =>
         Layer.isLayer(start)
-          ? Layer.buildWithMemoMap(start, memoMap, resources)
+          // When it fails, the layers release at once what they had acquired; the tasks that use it end before.
+          ? Layer.buildWithMemoMap(
+            start,
+            beforeRelease(memoMap, (exit) => stopOthers(app, exit.cause)),
+            resources
+          )
           : Effect.as(start, Context.empty())
     })
     definitions.set(app, definition)
@@ -429,7 +436,7 @@ export const onStop = <A, E, R>(
         millis: app.limits.appStop
       }))
     const life = lifeOf(app)
-    if (life === undefined || life.scope.state._tag !== "Open") {
+    if (life === undefined || refusingScope(life.scope) !== undefined) {
       return yield* refusal(life?.scope ?? (yield* CurrentScope), name)
     }
     // A hook runs for the app, not for the task that registered it.
@@ -507,16 +514,18 @@ export const state = (self: App): Effect.Effect<AppState> =>
  * **Example** (Stopping one app)
  *
  * ```ts import.meta.vitest
- * import { App, Host } from "@ambit/core"
+ * import { App, Host, Task } from "@ambit/core"
  * import { Effect, Layer } from "effect"
  *
  * const Sensor = App.layer("sensor", Effect.void)
- * const Admin = App.layer("admin", Effect.gen(function*() {
+ * const maintain = Effect.gen(function*() {
+ *   yield* Host.awaitReady
  *   const [sensor] = yield* Host.apps
  *   const report = yield* App.stop(sensor!, "for maintenance")
  *   yield* Host.requestStop(`${report.path} is down`)
- * }))
- * const report = await Effect.runPromise(Host.launch(Layer.provideMerge(Admin, Sensor)))
+ * })
+ * const Admin = App.layer("admin", Task.spawn(maintain, "maintain"))
+ * const report = await Effect.runPromise(Host.launch(Layer.mergeAll(Sensor, Admin)))
  * report.reason // => "host/sensor is down"
  * ```
  *

@@ -164,7 +164,7 @@ export interface AppReport extends Schema.Schema.Type<typeof AppReport> {}
  * **Example** (A clean stop)
  *
  * ```ts import.meta.vitest
- * import { Task, TaskScope } from "@ambit/core"
+ * import { TaskScope } from "@ambit/core"
  * import { Effect } from "effect"
  *
  * const program = Effect.gen(function*() {

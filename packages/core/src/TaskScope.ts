@@ -42,7 +42,7 @@ import { makeChild, makeScope } from "./internal/makeScope.ts"
 import { checkName, joinPath } from "./internal/names.ts"
 import { say } from "./internal/say.ts"
 import { refusal, spawn as spawnImpl } from "./internal/spawn.ts"
-import { allTasksOf, CurrentScope, type ScopeImpl, ScopeTypeId, TaskImpl } from "./internal/state.ts"
+import { allTasksOf, CurrentScope, refusingScope, type ScopeImpl, ScopeTypeId, TaskImpl } from "./internal/state.ts"
 import { interruptAll } from "./internal/stopTask.ts"
 import { type InvalidOption } from "./InvalidOption.ts"
 import { Limits } from "./Limits.ts"
@@ -371,7 +371,7 @@ export const child: {
           name: `stopWithin of scope "${parent.path}"`,
           millis: parent.stopWithin
         }))
-      if (parent.state._tag !== "Open") return yield* refusal(parent, name)
+      if (refusingScope(parent) !== undefined) return yield* refusal(parent, name)
       return face(makeChild(parent, name, stopWithin))
     })
 )

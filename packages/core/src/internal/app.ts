@@ -29,14 +29,14 @@ import { StartFailed, StartTimeout, StopTimeout } from "../AppError.ts"
 import type { Limits } from "../Limits.ts"
 import { type AppReport, type HookReport, makeLazily, type ShutdownReport, summary } from "../ShutdownReport.ts"
 import { now, waitUntil, wallTimeOf } from "./clock.ts"
-import { awaitStopOf, close, deadlineAround, endedByStandstill, standstills } from "./close.ts"
+import { awaitStopOf, deadlineAround, endedByStandstill, liveWithin, standstills, startClose } from "./close.ts"
 import type { StopRequest } from "./host.ts"
 import { awaitQuiet } from "./idle.ts"
 import { makeChild, makeScope } from "./makeScope.ts"
 import { placeOf } from "./place.ts"
 import { emit, listened, say } from "./say.ts"
 import { spawn } from "./spawn.ts"
-import { CurrentScope, CurrentTask, type ScopeImpl, TaskImpl } from "./state.ts"
+import { CurrentScope, CurrentTask, type ScopeImpl, TaskImpl, untilHolds } from "./state.ts"
 
 // -----------------------------------------------------------------------------
 // State
@@ -72,6 +72,7 @@ export type AppPhase =
 /** What an app needs from the host around it, if there is one. */
 export interface AppHost {
   readonly requestStop: (request: StopRequest) => boolean
+  readonly startFailed: (app: AppImpl) => void
   readonly appStopped: (app: AppImpl, report: ShutdownReport) => void
 }
 
@@ -153,7 +154,11 @@ const makeLife = (app: AppImpl): Life => {
     if (app.host === undefined) stopApp(reason)
     else app.host.requestStop({ reason, exitCode: undefined, failed: true })
   }
-  const own = { context: app.context, clock: app.clock, owner: { stopApp, stopHost } }
+  const own = {
+    context: app.context,
+    clock: app.clock,
+    owner: { path: app.path, host: app.host !== undefined, stopApp, stopHost }
+  }
   const { taskStop } = app.limits
   const scope = app.parent !== undefined
     ? makeChild(app.parent, app.name, taskStop, own)
@@ -212,8 +217,8 @@ export const start = (app: AppImpl): Effect.Effect<Context.Context<never>, unkno
         return yield* startFailed(app, life, Cause.fail(error))
       }
       const exit = ended.value.value
-      if (app.phase?._tag !== "Starting") return yield* startStopped(app)
-      if (Exit.isFailure(exit)) return yield* startFailed(app, life, exit.cause)
+      if (Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause)) return yield* startFailed(app, life, exit.cause)
+      if (Exit.isFailure(exit) || app.phase?._tag !== "Starting") return yield* startStopped(app)
       app.output = exit.value
       move(app, { _tag: "Ready", since: now(app.clock), life }, life.scope)
       say(app.context, "Debug", `App ${app.path} is ready`, { app: app.path })
@@ -221,8 +226,27 @@ export const start = (app: AppImpl): Effect.Effect<Context.Context<never>, unkno
     })
   )
 
+/** Stops an app whose start is failing, and has the host stop with it. */
+const startFails = (app: AppImpl, cause: Cause.Cause<unknown>): Effect.Effect<ShutdownReport> =>
+  Effect.suspend(() => {
+    if (app.phase?._tag === "Starting" && !Cause.hasInterruptsOnly(cause)) app.host?.startFailed(app)
+    return stop(app, "its start failed")
+  })
+
+/**
+ * For the start itself, before it releases what it has acquired: waits until it
+ * is the last task of the app that is left.
+ */
+export const stopOthers = (app: AppImpl, cause: Cause.Cause<unknown>): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const life = lifeOf(app)
+    return life === undefined
+      ? Effect.void
+      : Effect.andThen(startFails(app, cause), untilHolds(life.scope, () => liveWithin(life.scope) <= 1))
+  })
+
 const startFailed = (app: AppImpl, life: Life, cause: Cause.Cause<unknown>): Effect.Effect<never, unknown> =>
-  Effect.flatMap(stop(app, "its start failed"), (report) => {
+  Effect.flatMap(startFails(app, cause), (report) => {
     move(app, { _tag: "Failed", error: Cause.squash(cause), report }, life.scope)
     return Effect.failCause(cause)
   })
@@ -260,8 +284,27 @@ const budgetOf = (app: AppImpl, since: number): Budget => {
   }
 }
 
-/** Begins the stop in this very call, and gives the wait for it. */
+/**
+ * Begins the stop in this very call, and gives the wait for it. Apps that depend
+ * on this one go first, while it still works for them.
+ */
 export const stop = (app: AppImpl, reason: string): Effect.Effect<ShutdownReport> =>
+  Effect.suspend(() => {
+    const dependents = [...app.dependents].filter(isAlive)
+    if (dependents.length === 0) return stopAlone(app, reason)
+    // In a fiber of its own, so that no interruption of the caller leaves it half done.
+    const fiber = Effect.runForkWith(app.context)(Effect.andThen(
+      Effect.forEach(dependents, (dependent) => stop(dependent, `${app.path} stops`), {
+        concurrency: "unbounded",
+        discard: true
+      }),
+      stopAlone(app, reason)
+    ))
+    const life = lifeOf(app)
+    return life === undefined ? Fiber.join(fiber) : awaitStopOf(life.scope, Fiber.join(fiber))
+  })
+
+const stopAlone = (app: AppImpl, reason: string): Effect.Effect<ShutdownReport> =>
   Effect.suspend(() => {
     const phase = app.phase
     switch (phase?._tag) {
@@ -276,8 +319,9 @@ export const stop = (app: AppImpl, reason: string): Effect.Effect<ShutdownReport
       case "Ready": {
         const { life } = phase
         const done = Deferred.makeUnsafe<ShutdownReport>()
-        move(app, { _tag: "Stopping", since: now(app.clock), reason, life, done }, life.scope)
-        Effect.runForkWith(app.context)(stopper(app, life, reason, done))
+        const budget = budgetOf(app, now(app.clock))
+        move(app, { _tag: "Stopping", since: budget.since, reason, life, done }, life.scope)
+        Effect.runForkWith(app.context)(stopper(app, life, reason, budget, done))
         return awaitStopOf(life.scope, Deferred.await(done))
       }
     }
@@ -287,28 +331,24 @@ const stopper = (
   app: AppImpl,
   life: Life,
   reason: string,
+  budget: Budget,
   done: Deferred.Deferred<ShutdownReport>
-): Effect.Effect<void> =>
-  Effect.gen(function*() {
-    const { clock } = app
-    // As in the close of a scope: who stops its own app gets to wait first, where the interrupt reaches it.
-    yield* Effect.yieldNow
-    yield* Effect.forEach([...app.dependents].filter(isAlive), (dependent) => stop(dependent, `${app.path} stops`), {
-      concurrency: "unbounded",
-      discard: true
+): Effect.Effect<void> => {
+  const { clock } = app
+  const stall: Stall = { seen: false }
+  const hooks: Array<HookReport> = []
+  // The scope refuses new work from here on.
+  const closing = startClose(life.scope, {
+    reason,
+    within: budget.tasksUntil - budget.since,
+    before: Effect.gen(function*() {
+      yield* runHooks(app, life, budget, stall, hooks)
+      yield* drain(app, life, budget, stall)
+      return stall.seen ? now(clock) : budget.tasksUntil
     })
-    const budget = budgetOf(app, now(clock))
-    const stall = { seen: false }
-    const hooks: Array<HookReport> = []
-    const closed = yield* close(life.scope, {
-      reason,
-      within: Math.max(0, budget.tasksUntil - budget.since),
-      before: Effect.gen(function*() {
-        yield* runHooks(app, life, budget, stall, hooks)
-        yield* drain(app, life, budget, stall)
-        return stall.seen ? now(clock) : budget.tasksUntil
-      })
-    })
+  })
+  return Effect.gen(function*() {
+    const closed = yield* closing
     if (endedByStandstill(closed)) stall.seen = true
     const released = yield* release(app, life, budget, stall)
 
@@ -318,51 +358,37 @@ const stopper = (
       ...(released.resources === "abandoned" ? [`${app.path}/(resources)`] : [])
     ]
     const took = now(clock) - budget.since
-    const error = stuck.length === 0
-      ? undefined
-      : new StopTimeout({ app: app.path, within: budget.deadline - budget.since, stuck })
+    const whole = budget.deadline - budget.since
+    const error = stuck.length === 0 ? undefined : new StopTimeout({ app: app.path, within: whole, stuck })
+    const outcome = error === undefined ? "stopped" : "failed"
     const report = makeLazily({
       path: app.path,
       reason,
       startedAt: wallTimeOf(clock, budget.since),
       took,
-      budget: budget.deadline - budget.since,
+      budget: whole,
       hooks: [...hooks, ...closed.hooks],
-      apps: [
-        {
-          path: app.path,
-          outcome: error === undefined ? "stopped" : "failed",
-          took,
-          budget: budget.deadline - budget.since,
-          ...released
-        },
-        ...closed.apps
-      ]
+      apps: [{ path: app.path, outcome, took, budget: whole, ...released }, ...closed.apps]
     }, () => closed.tasks)
     if (stall.seen) standstills.add(report)
     finish(app, life, report, error, done)
   }).pipe(Effect.catchCause((cause) =>
     // Only a bug of ours gets here. Whoever waits for the stop must not wait for ever.
     Effect.sync(() => {
+      const error = Cause.pretty(cause)
       const report = makeLazily({
         path: app.path,
         reason,
-        startedAt: app.clock.currentTimeMillisUnsafe(),
-        took: 0,
-        budget: 0,
-        hooks: [],
-        apps: [{
-          path: app.path,
-          outcome: "failed",
-          resources: "failed",
-          took: 0,
-          budget: 0,
-          error: Cause.pretty(cause)
-        }]
+        startedAt: wallTimeOf(clock, budget.since),
+        took: now(clock) - budget.since,
+        budget: budget.deadline - budget.since,
+        hooks,
+        apps: [{ path: app.path, outcome: "failed", resources: "failed", took: 0, budget: 0, error }]
       }, () => [])
       finish(app, life, report, cause, done)
     })
   ))
+}
 
 const finish = (
   app: AppImpl,
@@ -492,8 +518,12 @@ const release = (
   stall: Stall
 ): Effect.Effect<Pick<AppReport, "resources" | "place" | "error">> =>
   Effect.gen(function*() {
-    const closing = EffectScope.close(life.resources, Exit.void)
-    const fiber = yield* runWithin(app, closing, left(app, budget.deadline, stall), stall)
+    const fiber = yield* runWithin(
+      app,
+      EffectScope.close(life.resources, Exit.void),
+      left(app, budget.deadline, stall),
+      stall
+    )
     const exit = fiber.pollUnsafe()
     if (exit === undefined) {
       const place = placeOf(fiber)

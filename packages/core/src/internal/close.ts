@@ -22,6 +22,7 @@ import { releaseOrdinal } from "./names.ts"
 import { placeOf } from "./place.ts"
 import { emit, listened, say } from "./say.ts"
 import {
+  countIdling,
   CurrentTask,
   isLive,
   isWithin,
@@ -63,9 +64,11 @@ export const beginStop = (scope: ScopeImpl, reason: string, within: number): Sto
     since,
     deadline: Math.min(since + within, deadlineAround(scope.parent)),
     tasks: tasksOf(scope),
-    done: Deferred.makeUnsafe()
+    done: Deferred.makeUnsafe(),
+    othersDone: Deferred.makeUnsafe()
   }
   scope.state = state
+  notify(scope)
   if (listened(scope)) emit(scope, { _tag: "ScopeStopping", path: scope.path, reason })
   return state
 }
@@ -79,64 +82,87 @@ export const finish = (scope: ScopeImpl, state: Stopping, report: ShutdownReport
   }
   if (listened(scope)) emit(scope, { _tag: "ScopeClosed", path: scope.path, report })
   if (scope.pubsub !== undefined) PubSub.endUnsafe(scope.pubsub)
+  Deferred.doneUnsafe(state.othersDone, Effect.succeed(report))
   Deferred.doneUnsafe(state.done, Effect.succeed(report))
 }
 
 /**
- * Waits for something that a stop of `scope` completes, and says so while it
- * waits: a stop must not wait for a task that waits for it and cannot be
- * interrupted. One that can be interrupted leaves here and ends as any other.
+ * Waits for a stop of `scope`, from outside or from a task inside.
+ *
+ * A task inside that can be interrupted is, and leaves. One that cannot, since it
+ * waits in a finalizer, would wait for a close that waits for it. So it says that
+ * it waits, and goes on when nobody else is left.
  */
-export const awaitStopOf = <A>(scope: ScopeImpl, wait: Effect.Effect<A>): Effect.Effect<A> =>
+export const awaitStopOf = (
+  scope: ScopeImpl,
+  done: Effect.Effect<ShutdownReport>
+): Effect.Effect<ShutdownReport> =>
   Effect.withFiber((fiber) => {
     const task = fiber.getRef(CurrentTask)
-    if (task === undefined || !isWithin(task.scope, scope)) return wait
+    if (task === undefined || !isWithin(task.scope, scope)) return done
     return Effect.ensuring(
       Effect.suspend(() => {
         if (++task.closesAwaited === 1 && isLive(task)) task.scope.blocked++
+        if (++task.idlesAwaited === 1 && isLive(task)) countIdling(task, 1)
         notify(task.scope)
-        return wait
+        return Effect.raceFirst(done, othersDone(scope))
       }),
       Effect.sync(() => {
         if (--task.closesAwaited === 0 && isLive(task)) task.scope.blocked--
+        if (--task.idlesAwaited === 0 && isLive(task)) countIdling(task, -1)
       })
     )
   })
 
-const allEnded = (scope: ScopeImpl): Effect.Effect<void> => untilHolds(scope, () => scope.live - scope.blocked <= 0)
+// An app is stopping a moment before its scope is, so there may be nothing to look at yet.
+const othersDone = (scope: ScopeImpl): Effect.Effect<ShutdownReport> =>
+  Effect.suspend(() => {
+    switch (scope.state._tag) {
+      case "Open":
+        return Effect.flatMap(untilHolds(scope, () => scope.state._tag !== "Open"), () => othersDone(scope))
+      case "Stopping":
+        return Deferred.await(scope.state.othersDone)
+      case "Closed":
+        return Effect.succeed(scope.state.report)
+    }
+  })
 
-const liveWithin = (scope: ScopeImpl): number => {
+const allEnded = (scope: ScopeImpl): Effect.Effect<void> => untilHolds(scope, () => scope.live <= 0)
+
+const othersEnded = (scope: ScopeImpl): Effect.Effect<void> => untilHolds(scope, () => scope.live - scope.blocked <= 0)
+
+/** How many tasks in the scope and its children have neither ended nor been given up. */
+export const liveWithin = (scope: ScopeImpl): number => {
   let live = scope.live
   for (const child of scope.children) live += liveWithin(child)
   return live
 }
 
-const abandonAll = (tasks: ReadonlyArray<TaskImpl>, at: number): void => {
-  for (const task of tasks) abandon(task, at)
-}
-
-// A parent whose time is over takes what is left of its children with it.
-export const abandonTree = (scope: ScopeImpl, at: number): void => {
-  for (const child of scope.children) abandonTree(child, at)
-  if (scope.state._tag === "Stopping") abandonAll(scope.state.tasks, at)
-  notify(scope)
-}
-
-/** How many stragglers are logged one by one; the report has them all. */
+/** How many stragglers are logged one by one at a time; the report has them all. */
 const loggedStragglers = 20
 
-const sayStragglers = (scope: ScopeImpl, state: Stopping, within: number): void => {
-  const stragglers = state.tasks.filter((task) => task.phase._tag === "Abandoned" && task.phase.at >= state.since)
-  for (const task of stragglers.slice(0, loggedStragglers)) {
-    sayAbandoned(task, Math.min(within, task.settings.stopWithin ?? Infinity))
-  }
+/** Gives up those of the tasks that are still live, and says so. */
+const giveUp = (scope: ScopeImpl, tasks: ReadonlyArray<TaskImpl>): void => {
+  const at = now(scope.clock)
+  const stragglers = tasks.filter(isLive)
+  for (const task of stragglers) abandon(task, at)
+  for (const task of stragglers.slice(0, loggedStragglers)) sayAbandoned(task)
   const more = stragglers.length - loggedStragglers
   if (more > 0) {
     say(scope.context, "Warn", `${more} more tasks of ${scope.path} did not stop and are abandoned; see the report`, {
       scope: scope.path
     })
   }
+  notify(scope)
 }
+
+// A parent whose time is over takes what is left of its children with it.
+const giveUpTree = (scope: ScopeImpl, which: (task: TaskImpl) => boolean): void => {
+  for (const child of scope.children) giveUpTree(child, which)
+  if (scope.state._tag === "Stopping") giveUp(scope, scope.state.tasks.filter(which))
+}
+
+const waitsForClose = (task: TaskImpl): boolean => task.closesAwaited > 0
 
 export const reportTask = (task: TaskImpl, since: number): TaskReport => {
   const phase = task.phase
@@ -176,33 +202,51 @@ const closer = (scope: ScopeImpl, state: Stopping, options: CloseOptions): Effec
     const closes = children.map((child) => stopChild(child, state.reason))
     yield* interruptAll(state.tasks, state.reason, begin)
 
-    const ended = Effect.andThen(allEnded(scope), Effect.all(closes, { discard: true }))
+    const ended = Effect.all([
+      othersEnded(scope),
+      ...children.map((child) => Effect.asVoid(othersDone(child))),
+      Effect.sync(() => releaseBlocked(scope, state)),
+      allEnded(scope),
+      ...closes
+    ], { discard: true })
     const stalled = yield* waitForAll(scope, state, until, ended)
-    const at = now(clock)
-    abandonAll(state.tasks, at)
-    for (const child of children) abandonTree(child, at)
+    if (liveWithin(scope) > 0) {
+      giveUpTree(scope, (task) => !waitsForClose(task))
+      releaseBlocked(scope, state)
+      // Those that only waited for this get a turn to end by themselves.
+      yield* Effect.yieldNow
+      giveUpTree(scope, () => true)
+    }
     const reports = yield* Effect.all(closes)
-    sayStragglers(scope, state, until - begin)
-    const report = makeReport(scope, state, reports)
+    const report = makeReport(scope, state, state.tasks, reports)
     if (stalled) standstills.add(report)
     finish(scope, state, report)
   }).pipe(Effect.catchCause((cause) =>
     // Only a bug of ours gets here. Whoever waits for the close must not wait for ever.
     Effect.sync(() => {
       say(scope.context, "Error", `Ambit failed to close ${scope.path}; please report it`, { scope: scope.path }, cause)
-      finish(scope, state, makeReport(scope, state, []))
+      finish(scope, state, makeReport(scope, state, state.tasks, []))
     })
   ))
+
+// Tells those that wait in a finalizer of a task inside, with the lines that stand by now.
+const releaseBlocked = (scope: ScopeImpl, state: Stopping): void => {
+  Deferred.doneUnsafe(
+    state.othersDone,
+    Effect.sync(() => makeReport(scope, state, state.tasks.filter((task) => !isLive(task)), []))
+  )
+}
 
 const makeReport = (
   scope: ScopeImpl,
   state: Stopping,
+  tasks: ReadonlyArray<TaskImpl>,
   children: ReadonlyArray<ShutdownReport>
 ): ShutdownReport => {
   const { clock } = scope
   // What has ended does not change any more, so its line can wait; a straggler is told as it is now.
   const stragglers = new Map<TaskImpl, TaskReport>()
-  for (const task of state.tasks) {
+  for (const task of tasks) {
     if (task.phase._tag !== "Ended") stragglers.set(task, reportTask(task, state.since))
   }
   return makeLazily({
@@ -214,7 +258,7 @@ const makeReport = (
     hooks: children.flatMap((child) => child.hooks),
     apps: children.flatMap((child) => child.apps)
   }, () => [
-    ...state.tasks.map((task) => stragglers.get(task) ?? reportTask(task, state.since)),
+    ...tasks.map((task) => stragglers.get(task) ?? reportTask(task, state.since)),
     ...children.flatMap((child) => child.tasks)
   ])
 }
@@ -232,19 +276,16 @@ const waitForAll = (
     return Effect.flatMap(waitUntil(ended, clock, next, () => liveWithin(scope)), (end: WaitEnd) => {
       if (end === "done") return Effect.succeed(false)
       if (end === "standstill") return Effect.succeed(true)
-      const at = now(clock)
       if (next >= until) return Effect.succeed(false)
-      for (const task of state.tasks) {
-        if (ownLimitOf(task) <= next) abandon(task, at)
-      }
-      notify(scope)
+      giveUp(scope, state.tasks.filter((task) => ownLimitOf(task) <= next))
       return waitForAll(scope, state, until, ended)
     })
   })
 
-// The moment at which a task with a limit of its own is given up; never, for one that has none or has ended.
+// The moment at which a task with a limit of its own is given up; never, for one that has none, has ended, or only
+// waits for the close.
 const ownLimitOf = (task: TaskImpl): number =>
-  task.settings.stopWithin !== undefined && task.phase._tag === "Stopping"
+  task.settings.stopWithin !== undefined && task.phase._tag === "Stopping" && !waitsForClose(task)
     ? task.phase.since + task.settings.stopWithin
     : Infinity
 
@@ -279,4 +320,9 @@ export const startClose = (scope: ScopeImpl, options: CloseOptions): Effect.Effe
 }
 
 export const close = (scope: ScopeImpl, options: CloseOptions): Effect.Effect<ShutdownReport> =>
-  Effect.suspend(() => awaitStopOf(scope, startClose(scope, options)))
+  Effect.suspend(() =>
+    // Closing the scope of an app is stopping the app. The app itself comes with `before`.
+    scope.stop !== undefined && options.before === undefined
+      ? scope.stop(options.reason ?? "closed")
+      : awaitStopOf(scope, startClose(scope, options))
+  )

@@ -46,7 +46,7 @@ export const observe = <A, E>(task: TaskImpl<A, E>, exit: Exit.Exit<A, E>, conte
         late: before._tag === "Abandoned"
       })
     }
-    if (scope.waiters.size > 0) notify(scope)
+    notify(scope)
   } catch (defect) {
     // Only a bug of ours gets here. Throwing would stop the interrupts of the tasks after this one.
     say(task.scope.context, "Error", "Ambit failed to book the end of a task; please report it", {
@@ -71,16 +71,16 @@ const sayLate = (
 }
 
 const consequenceOf = (task: TaskImpl): string => {
-  const scope = task.scope
-  if (scope.state._tag !== "Open") return "its scope is stopping anyway"
+  const { owner, state } = task.scope
+  if (state._tag !== "Open") return "its scope is stopping anyway"
   switch (task.settings.onFailure) {
     case "report":
     case "ignore":
       return "everything else goes on"
     case "stopApp":
-      return scope.owner === undefined ? "its scope stops" : "its app stops"
     case "stopHost":
-      return scope.owner === undefined ? "its scope stops" : "the host stops"
+      if (owner === undefined) return `scope ${task.scope.path} stops`
+      return task.settings.onFailure === "stopHost" && owner.host ? "the host stops" : `app ${owner.path} stops`
   }
 }
 

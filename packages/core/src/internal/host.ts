@@ -63,6 +63,12 @@ export class HostImpl {
     return Deferred.doneUnsafe(this.request, Effect.succeed(request))
   }
 
+  /** The first start fails the start of the host; an app that is started again later does not. */
+  startFailed(app: AppImpl): void {
+    if (Deferred.isDoneUnsafe(this.ready)) return
+    this.requestStop({ reason: `app ${app.path} did not start`, exitCode: undefined, failed: true })
+  }
+
   appStopped(app: AppImpl, report: ShutdownReport): void {
     // The report of an app inside of an app is part of that one's.
     if (app.parent === this.root && this.root.state._tag === "Stopping") this.reports.push(report)
@@ -104,45 +110,45 @@ export const launch = (
         Context.add(Limits.Limits, settings.limits)
       ))(Layer.buildWithMemoMap(apps, memoMap, layers))
 
-      const built = yield* Effect.exit(restore(Effect.raceFirst(
-        Fiber.await(build),
-        Effect.as(Deferred.await(host.request), undefined)
+      const waited = yield* Effect.exit(restore(Effect.raceFirst(
+        Deferred.await(host.request),
+        Effect.andThen(whenBuilt(host, build), untilStop(host, settings))
       )))
-      const failedBuild = Exit.isSuccess(built) && built.value !== undefined && Exit.isFailure(built.value)
-        ? built.value
-        : undefined
-      if (Exit.isSuccess(built) && built.value !== undefined && failedBuild === undefined) {
-        Deferred.doneUnsafe(host.ready, Exit.void)
-        say(context, "Info", `${host.name} is ready with ${host.apps.size} apps`, { host: host.name })
-      }
-
-      const waited = failedBuild !== undefined || Exit.isFailure(built)
-        ? built
-        : yield* Effect.exit(restore(untilStop(host, settings)))
-      const request: StopRequest = failedBuild !== undefined
-        ? { reason: "its start failed", exitCode: undefined, failed: false }
-        : Exit.isFailure(waited)
-        ? { reason: "it was interrupted", exitCode: undefined, failed: false }
-        : yield* Deferred.await(host.request)
+      const request = Exit.isSuccess(waited)
+        ? waited.value
+        : { reason: reasonOf(waited.cause), exitCode: undefined, failed: false }
 
       const report = yield* stop(host, request, build, layers, clock)
       say(context, report.clean ? "Info" : "Warn", summary(report), { host: host.name })
       yield* giveReport(host, report, settings, clock)
-      if (failedBuild !== undefined) return yield* Effect.failCause(failedBuild.cause)
       if (Exit.isFailure(waited)) return yield* Effect.failCause(waited.cause)
+      const built = build.pollUnsafe()
+      // The error of an app that did not start says more than that it did not.
+      if (built !== undefined && Exit.isFailure(built) && !Cause.hasInterruptsOnly(built.cause)) {
+        return yield* Effect.failCause(built.cause)
+      }
       if (!request.failed && (request.exitCode ?? 0) === 0) return report
       return yield* new HostFailed({ reason: request.reason, exitCode: request.exitCode ?? 1, report })
     })
   )
 
-const untilStop = (host: HostImpl, settings: HostSettings): Effect.Effect<unknown> =>
+const reasonOf = (cause: Cause.Cause<unknown>): string =>
+  Cause.hasInterruptsOnly(cause) ? "it was interrupted" : "its start failed"
+
+const whenBuilt = (host: HostImpl, build: Fiber.Fiber<unknown, unknown>): Effect.Effect<void, unknown> =>
+  Effect.map(Fiber.join(build), () => {
+    Deferred.doneUnsafe(host.ready, Exit.void)
+    say(host.root.context, "Info", `${host.name} is ready with ${host.apps.size} apps`, { host: host.name })
+  })
+
+const untilStop = (host: HostImpl, settings: HostSettings): Effect.Effect<StopRequest> =>
   settings.stopWhenIdle
-    ? Effect.raceFirst(
-      Deferred.await(host.request),
-      Effect.map(awaitQuiet(host.root, false), () =>
-        host.requestStop({ reason: "all foreground work is done", exitCode: undefined, failed: false }))
-    )
-    : Deferred.await(host.request)
+    ? Effect.as(awaitQuiet(host.root, false), {
+      reason: "all foreground work is done",
+      exitCode: undefined,
+      failed: false
+    })
+    : Effect.never
 
 const stop = (
   host: HostImpl,

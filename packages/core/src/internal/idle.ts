@@ -4,26 +4,21 @@
 import * as Effect from "effect/Effect"
 import { allTasksOf, countIdling, CurrentTask, isLive, isWithin, notify, type ScopeImpl, untilHolds } from "./state.ts"
 
-/** Whether anything in the scope itself is busy; a task that waits in `awaitIdle` is not. */
-const isBusy = (scope: ScopeImpl, background: boolean): boolean =>
-  background ? scope.live > scope.idling : scope.liveForeground > scope.idlingForeground
-
-const busyScope = (scope: ScopeImpl, background: boolean): ScopeImpl | undefined => {
-  if (isBusy(scope, background)) return scope
+/** Whether nothing in the tree is busy; a task that itself waits in `awaitIdle` is not. */
+const isIdle = (scope: ScopeImpl, background: boolean): boolean => {
+  if (background ? scope.live > scope.idling : scope.liveForeground > scope.idlingForeground) return false
   for (const child of scope.children) {
-    const busy = busyScope(child, background)
-    if (busy !== undefined) return busy
+    if (!isIdle(child, background)) return false
   }
-  return undefined
+  return true
 }
 
-/** Waits until nothing in the tree is busy, also not what the last tasks started. */
+/** Waits until nothing in the tree is busy, also not what was started by what ended last. */
 const quiet = (scope: ScopeImpl, background: boolean): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    const busy = busyScope(scope, background)
-    if (busy === undefined) return Effect.void
-    return Effect.flatMap(untilHolds(busy, () => !isBusy(busy, background)), () => quiet(scope, background))
-  })
+  Effect.flatMap(
+    untilHolds(scope, () => isIdle(scope, background)),
+    () => isIdle(scope, background) ? Effect.void : quiet(scope, background)
+  )
 
 /** `quiet`, from outside or from a task inside, which then does not wait for itself. */
 export const awaitQuiet = (scope: ScopeImpl, background: boolean): Effect.Effect<void> =>

@@ -18,6 +18,7 @@ import {
   defaultSettings,
   link,
   pending,
+  refusingScope,
   running,
   type ScopeImpl,
   type Settings,
@@ -87,7 +88,7 @@ const fork = <A, E, R>(
   settings: Settings,
   deferred: boolean
 ): TaskImpl<A, E> | ScopeClosed => {
-  if (scope.state._tag !== "Open") return refusal(scope, name)
+  if (refusingScope(scope) !== undefined) return refusal(scope, name)
   const ordinal = takeOrdinal(scope.names, name)
   const late = deferred || depth >= deepest
   const task = new TaskImpl<A, E>(
@@ -134,14 +135,13 @@ const startLater = <A, E, R>(task: TaskImpl<A, E>, effect: Effect.Effect<A, E, R
     return effect
   })
 
-export const refusal = (scope: ScopeImpl, name: string): ScopeClosed =>
-  new ScopeClosed({
+export const refusal = (scope: ScopeImpl, name: string): ScopeClosed => {
+  const refusing = refusingScope(scope) ?? scope
+  const { state } = refusing
+  return new ScopeClosed({
     path: joinPath(scope.path, name, 1),
-    scope: scope.path,
-    state: scope.state._tag === "Closed" ? "closed" : "stopping",
-    reason: scope.state._tag === "Stopping" ?
-      scope.state.reason
-      : scope.state._tag === "Closed" ?
-      scope.state.report.reason
-      : ""
+    scope: refusing.path,
+    state: state._tag === "Closed" ? "closed" : "stopping",
+    reason: state._tag === "Stopping" ? state.reason : state._tag === "Closed" ? state.report.reason : ""
   })
+}

@@ -154,6 +154,11 @@ export interface Stopping {
   /** The tasks that were alive when the stop began. */
   readonly tasks: ReadonlyArray<TaskImpl>
   readonly done: Deferred.Deferred<ShutdownReport>
+  /**
+   * Completes before `done`, when all tasks that are left wait for this very
+   * close in a finalizer. They go on with what is known by then.
+   */
+  readonly othersDone: Deferred.Deferred<ShutdownReport>
 }
 
 export type ScopeState =
@@ -165,6 +170,9 @@ const open: ScopeState = { _tag: "Open" }
 
 /** Who acts when a failing task asks for more than a report. */
 export interface Owner {
+  readonly path: string
+  /** Whether there is a host to stop. */
+  readonly host: boolean
   readonly stopApp: (reason: string) => void
   readonly stopHost: (reason: string) => void
 }
@@ -234,6 +242,18 @@ export const CurrentTask = Context.Reference<TaskImpl | undefined>("@ambit/core/
 
 export const CurrentScope = Context.Service<ScopeImpl>("@ambit/core/TaskScope")
 
+/**
+ * The scope that keeps new work out: `scope` itself, or a stopping one around it.
+ * An app looks no further than itself, since it works for others while they stop.
+ */
+export const refusingScope = (scope: ScopeImpl): ScopeImpl | undefined => {
+  for (let at: ScopeImpl | undefined = scope; at !== undefined; at = at.parent) {
+    if (at.state._tag !== "Open") return at
+    if (at.stop !== undefined) return undefined
+  }
+  return undefined
+}
+
 /** Whether `scope` is `ancestor` or inside it. */
 export const isWithin = (scope: ScopeImpl | undefined, ancestor: ScopeImpl): boolean => {
   for (let at = scope; at !== undefined; at = at.parent) {
@@ -297,11 +317,14 @@ export const allTasksOf = (scope: ScopeImpl): Array<TaskImpl> => {
 // Waiting for a change
 // -----------------------------------------------------------------------------
 
+/** Lets everybody look again who waits for something in the scope or around it. */
 export const notify = (scope: ScopeImpl): void => {
-  for (const waiter of scope.waiters) waiter()
+  for (let at: ScopeImpl | undefined = scope; at !== undefined; at = at.parent) {
+    if (at.waiters.size > 0) { for (const look of at.waiters) look() }
+  }
 }
 
-/** Completes when `holds` does; it is asked whenever a task of the scope ends or begins to wait. */
+/** Completes when `holds` does; it is asked whenever a task in the scope ends, is given up or begins to wait. */
 export const untilHolds = (scope: ScopeImpl, holds: () => boolean): Effect.Effect<void> =>
   Effect.callback<void>((resume) => {
     if (holds()) return resume(Effect.void)

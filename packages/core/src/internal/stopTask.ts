@@ -51,15 +51,16 @@ export const abandon = (task: TaskImpl, at: number): void => {
   }
 }
 
-export const sayAbandoned = (task: TaskImpl, within: number): void => {
+export const sayAbandoned = (task: TaskImpl): void => {
   const phase = task.phase
   if (phase._tag !== "Abandoned") return
+  const within = formatMillis(phase.at - phase.since)
   const where = phase.place === undefined ? "" : ` at ${phase.place}`
   say(
     task.fiber.context,
     "Warn",
-    `Task ${task.path} did not stop within ${formatMillis(within)}; it is abandoned and may still run${where}`,
-    { task: task.path, within: formatMillis(within), ...(phase.place === undefined ? {} : { place: phase.place }) }
+    `Task ${task.path} did not stop within ${within}; it is abandoned and may still run${where}`,
+    { task: task.path, within, ...(phase.place === undefined ? {} : { place: phase.place }) }
   )
 }
 
@@ -80,7 +81,7 @@ export const interruptTask = (task: TaskImpl, reason: string): Effect.Effect<boo
         if (end === "done" || task.fiber.pollUnsafe() !== undefined) return true
         if (task.phase._tag !== "Abandoned") {
           abandon(task, now(clock))
-          sayAbandoned(task, limit)
+          sayAbandoned(task)
           notify(task.scope)
         }
         return false
