@@ -162,8 +162,9 @@ export type Provided = App | TaskScope | Scope.Scope
  *
  * When the start effect fails or takes longer than `startWithin`, all it has
  * started is stopped, and the layer fails with its error or `StartTimeout`.
- * `InvalidOption` for a bad name or limit, `DuplicateApp` for a second app of the
- * same path, `AppCycle` for an app that builds itself. A stop never fails: what
+ * `StartFailed` when it is stopped during its start, or when an app it depends on
+ * does not run any more. `InvalidOption` for a bad name or limit, `DuplicateApp`
+ * for a second app of the same path, `AppCycle` for an app that builds itself. A stop never fails: what
  * goes wrong in it is logged and reported.
  *
  * **Gotchas**
@@ -332,11 +333,13 @@ const register = (
     for (const dependency of app.dependencies) dependency.dependents.add(app)
     yield* Scope.addFinalizer(
       scope,
-      Effect.suspend(() => {
-        apps.delete(app.path)
-        for (const dependency of app.dependencies) dependency.dependents.delete(app)
-        return app.phase === undefined ? Effect.void : stopAtLast(app)
-      })
+      Effect.ensuring(
+        Effect.suspend(() => app.phase === undefined ? Effect.void : stopAtLast(app)),
+        Effect.sync(() => {
+          apps.delete(app.path)
+          for (const dependency of app.dependencies) dependency.dependents.delete(app)
+        })
+      )
     )
   })
 
@@ -586,15 +589,6 @@ export const start = (self: App): Effect.Effect<void, StartFailed> =>
   Effect.suspend(() => {
     const app = impl(self)
     if (isAlive(app)) return Effect.fail(new StartFailed({ app: app.path, problem: "it runs already. Stop it first" }))
-    const missing = [...app.dependencies].find((dependency) => dependency.phase?._tag !== "Ready")
-    if (missing !== undefined) {
-      return Effect.fail(
-        new StartFailed({
-          app: app.path,
-          problem: `it depends on ${missing.path}, which is not ready. Start that first`
-        })
-      )
-    }
     return Effect.mapError(startAgain(app), startFailure(app))
   })
 

@@ -187,6 +187,11 @@ export const start = (app: AppImpl): Effect.Effect<Context.Context<never>, unkno
       if (app.parent !== undefined && app.parent.state._tag !== "Open") {
         return yield* new StartFailed({ app: app.path, problem: `${app.parent.path} is stopping or closed` })
       }
+      const missing = [...app.dependencies].find((dependency) => dependency.phase?._tag !== "Ready")
+      if (missing !== undefined) {
+        const problem = `it depends on ${missing.path}, which does not run. Start that first`
+        return yield* new StartFailed({ app: app.path, problem })
+      }
       const life = makeLife(app)
       const begin = now(app.clock)
       move(app, { _tag: "Starting", since: begin, life }, life.scope)
