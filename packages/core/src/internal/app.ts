@@ -303,7 +303,8 @@ export const stop = (app: AppImpl, reason: string): Effect.Effect<ShutdownReport
         concurrency: "unbounded",
         discard: true
       }),
-      stopAlone(app, reason)
+      // Another app may have been started on this one meanwhile.
+      stop(app, reason)
     ))
     const life = lifeOf(app)
     return life === undefined ? Fiber.join(fiber) : awaitStopOf(life.scope, Fiber.join(fiber))
