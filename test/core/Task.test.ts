@@ -16,8 +16,10 @@ import { linesAt, makeRecorder } from "../support/recorder.ts"
 
 const inScope = TaskScope.layer("app")
 
-const paths = Effect.map(Effect.flatMap(TaskScope.TaskScope, TaskScope.tasks), (tasks) =>
-  tasks.map((task) => task.path))
+const paths = Effect.map(
+  Effect.flatMap(TaskScope.TaskScope, TaskScope.tasks),
+  (tasks) => tasks.map((task) => task.path)
+)
 
 describe("spawning", () => {
   it.effect("a task that waits is given at once and is listed (A1, A7)", () =>

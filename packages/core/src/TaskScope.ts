@@ -34,6 +34,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import type * as Take from "effect/Take"
 import { now } from "./internal/clock.ts"
 import { close as closeImpl, endedByStandstill } from "./internal/close.ts"
 import { awaitQuiet, busyPaths } from "./internal/idle.ts"
@@ -567,7 +568,8 @@ const nursery = <A, E, R>(
     // The body fails to the caller, so its failure is neither logged as an error nor counted as one of a task.
     const bodyTask = yield* Effect.orDie(spawn(face(scope), body, "(body)", { onFailure: "ignore" }))
     const done = Effect.flatMap(bodyTask.join, (value) => Effect.as(awaitQuiet(scope, false), value))
-    return yield* Effect.raceFirst(done, Deferred.await(failed))
+    // The failure first: when both are there, it counts.
+    return yield* Effect.raceFirst(Deferred.await(failed), done)
   })
 
 /**
@@ -906,8 +908,8 @@ export const events = (self: TaskScope): Stream.Stream<TaskEvent> =>
   Stream.unwrap(Effect.gen(function*() {
     const scope = impl(self)
     if (scope.state._tag === "Closed") return Stream.empty
-    scope.pubsub ??= yield* PubSub.sliding<TaskEvent>(eventBuffer)
-    return Stream.fromPubSub(scope.pubsub)
+    scope.pubsub ??= yield* PubSub.sliding<Take.Take<TaskEvent>>(eventBuffer)
+    return Stream.fromPubSubTake(scope.pubsub)
   }))
 
 /**

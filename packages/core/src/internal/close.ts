@@ -81,7 +81,7 @@ export const finish = (scope: ScopeImpl, state: Stopping, report: ShutdownReport
     releaseOrdinal(scope.parent.names, scope.name)
   }
   if (listened(scope)) emit(scope, { _tag: "ScopeClosed", path: scope.path, report })
-  if (scope.pubsub !== undefined) PubSub.endUnsafe(scope.pubsub)
+  if (scope.pubsub !== undefined) PubSub.endUnsafe(scope.pubsub, Exit.void)
   Deferred.doneUnsafe(state.othersDone, Effect.succeed(report))
   Deferred.doneUnsafe(state.done, Effect.succeed(report))
 }
@@ -195,7 +195,8 @@ const closer = (scope: ScopeImpl, state: Stopping, options: CloseOptions): Effec
     // A task that closes its own scope gets to wait for the report first, where the interrupt reaches it.
     yield* Effect.yieldNow
     const given = options.before === undefined ? Infinity : yield* options.before
-    const begin = now(clock)
+    // Without a step before, the limit counts from the call, as the deadline does.
+    const begin = options.before === undefined ? state.since : now(clock)
     const until = Math.min(state.deadline, begin + scope.stopWithin, given)
 
     const children = [...scope.children].toReversed()

@@ -23,7 +23,7 @@ export const say = (
 
 export const emit = (scope: ScopeImpl, event: TaskEvent): void => {
   for (let at: ScopeImpl | undefined = scope; at !== undefined; at = at.parent) {
-    if (at.pubsub !== undefined) PubSub.publishUnsafe(at.pubsub, event)
+    if (at.pubsub !== undefined) PubSub.publishUnsafe(at.pubsub, [event])
   }
 }
 

@@ -17,6 +17,7 @@ import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import type * as PubSub from "effect/PubSub"
+import type * as Take from "effect/Take"
 import type { ShutdownReport, TaskOutcome } from "../ShutdownReport.ts"
 import type { OnFailure, TaskEvent, TaskFailure, TaskStatus } from "../Task.ts"
 import { wallTimeOf } from "./clock.ts"
@@ -209,7 +210,7 @@ export class ScopeImpl {
   readonly children = new Set<ScopeImpl>()
   readonly waiters = new Set<() => void>()
   readonly failureHooks: Array<(failure: TaskFailure, task: TaskImpl) => void> = []
-  pubsub: PubSub.PubSub<TaskEvent> | undefined = undefined
+  pubsub: PubSub.PubSub<Take.Take<TaskEvent>> | undefined = undefined
   /** How the app stops that this scope belongs to; it begins in the very call. */
   stop: ((reason: string) => Effect.Effect<ShutdownReport>) | undefined = undefined
 

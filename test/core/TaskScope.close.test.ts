@@ -1,0 +1,495 @@
+import { ShutdownReport, Task, TaskScope } from "@ambit/core"
+import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
+import { TestClock } from "effect/testing"
+import { awakeClock } from "../support/awakeClock.ts"
+import { linesAt, makeRecorder } from "../support/recorder.ts"
+
+const now = TestClock.testClockWith((clock) => Effect.sync(() => clock.currentTimeMillisUnsafe()))
+
+/** Closes in another fiber and advances the clock by 10 ms until it is done. */
+const closeAndAdvance = (scope: TaskScope.TaskScope) =>
+  Effect.gen(function*() {
+    yield* awakeClock
+    const begin = yield* now
+    const closing = yield* Effect.forkChild(TaskScope.close(scope), { startImmediately: true })
+    yield* TestClock.adjust(0)
+    while (closing.pollUnsafe() === undefined) yield* TestClock.adjust(10)
+    return { report: yield* Fiber.join(closing), took: (yield* now) - begin }
+  })
+
+const outcomes = (report: ShutdownReport.ShutdownReport) =>
+  Object.fromEntries(report.tasks.map((task) => [task.path, task.outcome]))
+
+const ensuringLog = (log: Array<string>, name: string) =>
+  Effect.ensuring(Effect.never, Effect.sync(() => log.push(name)))
+
+describe("close", () => {
+  it.effect("interrupts every task and runs its clean-up (B1)", () =>
+    Effect.gen(function*() {
+      const log: Array<string> = []
+      const scope = yield* TaskScope.make("app")
+      for (const name of ["a", "b", "c"]) yield* TaskScope.spawn(scope, ensuringLog(log, name), name)
+      const report = yield* TaskScope.close(scope)
+      assert.deepStrictEqual(log.toSorted(), ["a", "b", "c"])
+      assert.deepStrictEqual(yield* TaskScope.tasks(scope), [])
+      assert.deepStrictEqual(outcomes(report), {
+        "app/a": "interrupted",
+        "app/b": "interrupted",
+        "app/c": "interrupted"
+      })
+      assert.isTrue(report.clean)
+    }))
+
+  it.effect("gives up a task that ignores it after the limit, with one warning, and reports it (B2, B3)", () => {
+    const recorder = makeRecorder()
+    return Effect.gen(function*() {
+      const scope = yield* TaskScope.make("app", { stopWithin: "300 millis" })
+      yield* TaskScope.spawn(scope, Effect.uninterruptible(Effect.never), "deaf")
+      const { report, took } = yield* closeAndAdvance(scope)
+      assert.strictEqual(took, 300)
+      assert.deepStrictEqual(linesAt(recorder.records, "Warn"), [
+        "Task app/deaf did not stop within 300 ms; it is abandoned and may still run"
+      ])
+      assert.deepStrictEqual(outcomes(report), { "app/deaf": "abandoned" })
+      assert.isFalse(report.clean)
+      assert.deepStrictEqual((yield* TaskScope.tasks(scope)).map((task) => task.status._tag), ["Abandoned"])
+    }).pipe(Effect.provide(recorder.layer))
+  })
+
+  it.live("takes its limit in real time, too (B2)", () =>
+    Effect.gen(function*() {
+      const scope = yield* TaskScope.make("app", { stopWithin: "300 millis" })
+      yield* TaskScope.spawn(scope, Effect.uninterruptible(Effect.never), "deaf")
+      const begin = performance.now()
+      yield* TaskScope.close(scope)
+      const took = performance.now() - begin
+      assert.isAtLeast(took, 300)
+      assert.isBelow(took, 600)
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("says that a clean-up failed, and goes on (B4)", () => {
+    const recorder = makeRecorder()
+    return Effect.gen(function*() {
+      const log: Array<string> = []
+      const scope = yield* TaskScope.make("app")
+      yield* TaskScope.spawn(scope, Effect.ensuring(Effect.never, Effect.die("disk full")), "broken")
+      yield* TaskScope.spawn(scope, ensuringLog(log, "other"), "other")
+      const report = yield* TaskScope.close(scope)
+      assert.deepStrictEqual(log, ["other"])
+      assert.deepStrictEqual(outcomes(report), { "app/broken": "failed", "app/other": "interrupted" })
+      assert.include(report.tasks[0]!.error, "disk full")
+      assert.deepStrictEqual(linesAt(recorder.records, "Warn"), [
+        "Task app/broken failed after 0 ms; its scope is stopping anyway"
+      ])
+    }).pipe(Effect.provide(recorder.layer))
+  })
+
+  it.effect("does not wait when there is nothing to wait for (B5)", () =>
+    Effect.gen(function*() {
+      const scope = yield* TaskScope.make("app")
+      const { report, took } = yield* closeAndAdvance(scope)
+      assert.strictEqual(took, 0)
+      assert.deepStrictEqual(report.tasks, [])
+    }))
+
+  it.effect("costs the slowest task, not the sum (B6)", () =>
+    Effect.gen(function*() {
+      const scope = yield* TaskScope.make("app")
+      for (let i = 0; i < 4; i++) {
+        yield* TaskScope.spawn(scope, Effect.ensuring(Effect.never, Effect.sleep("500 millis")), "slow")
+      }
+      const { report, took } = yield* closeAndAdvance(scope)
+      assert.strictEqual(took, 500)
+      assert.isTrue(report.clean)
+    }))
+
+  it.effect("is not held up by a clean-up that cannot be interrupted (B7)", () =>
+    Effect.gen(function*() {
+      const scope = yield* TaskScope.make("app", { stopWithin: "200 millis" })
+      yield* TaskScope.spawn(scope, Effect.ensuring(Effect.never, Effect.sleep("3 seconds")), "slow")
+      const { report, took } = yield* closeAndAdvance(scope)
+      assert.strictEqual(took, 200)
+      assert.deepStrictEqual(outcomes(report), { "app/slow": "abandoned" })
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("two closers get the same report, and the work is done once (B8, B9)", () =>
+    Effect.gen(function*() {
+      yield* awakeClock
+      let cleaned = 0
+      const scope = yield* TaskScope.make("app")
+      yield* TaskScope.spawn(
+        scope,
+        Effect.ensuring(Effect.never, Effect.andThen(Effect.sleep("1 second"), Effect.sync(() => cleaned++))),
+        "slow"
+      )
+      const first = yield* Effect.forkChild(TaskScope.close(scope), { startImmediately: true })
+      const second = yield* Effect.forkChild(TaskScope.close(scope), { startImmediately: true })
+      yield* TestClock.adjust("1 second")
+      const report = yield* Fiber.join(first)
+      assert.strictEqual(yield* Fiber.join(second), report)
+      assert.strictEqual(yield* TaskScope.close(scope), report)
+      assert.strictEqual(cleaned, 1)
+    }))
+
+  it.effect("goes on when the fiber that waits for it is interrupted", () =>
+    Effect.gen(function*() {
+      yield* awakeClock
+      const scope = yield* TaskScope.make("app")
+      const task = yield* TaskScope.spawn(scope, Effect.ensuring(Effect.never, Effect.sleep("1 second")), "slow")
+      const closing = yield* Effect.forkChild(TaskScope.close(scope), { startImmediately: true })
+      yield* Fiber.interrupt(closing)
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(task.status._tag, "Ended")
+      assert.strictEqual(scope.state._tag, "Closed")
+    }))
+
+  it.effect("a task has the limit of its own that it was given, and is given up alone", () => {
+    const recorder = makeRecorder()
+    return Effect.gen(function*() {
+      const scope = yield* TaskScope.make("app", { stopWithin: "2 seconds" })
+      const deaf = Effect.uninterruptible(Effect.never)
+      yield* TaskScope.spawn(scope, deaf, "brief", { stopWithin: "100 millis" })
+      yield* TaskScope.spawn(scope, Effect.ensuring(Effect.never, Effect.sleep("1 second")), "slow")
+      const { report, took } = yield* closeAndAdvance(scope)
+      assert.strictEqual(took, 1000)
+      assert.deepStrictEqual(
+        report.tasks.map((task) => [task.path, task.outcome, task.took]),
+        [["app/brief", "abandoned", 100], ["app/slow", "interrupted", 1000]]
+      )
+    }).pipe(Effect.provide(recorder.layer))
+  })
+
+  it.effect("names the place where a straggler is stuck, also when it is in a child of the task", () =>
+    Effect.gen(function*() {
+      const scope = yield* TaskScope.make("app", { stopWithin: "100 millis" })
+      const upload = Effect.fn("upload")(function*() {
+        yield* Effect.uninterruptible(Effect.never)
+      })
+      yield* TaskScope.spawn(scope, Effect.uninterruptible(Effect.never).pipe(Effect.withSpan("handshake")), "span")
+      yield* TaskScope.spawn(scope, Effect.andThen(Effect.forkChild(upload()), Effect.never), "child")
+      yield* TaskScope.spawn(scope, Effect.uninterruptible(Effect.never), "nameless")
+      const { report } = yield* closeAndAdvance(scope)
+      assert.match(report.tasks[0]!.place!, /^handshake \(.*TaskScope\.close\.test\.ts:\d+:\d+\)$/)
+      assert.match(report.tasks[1]!.place!, /^upload \(.*TaskScope\.close\.test\.ts:\d+:\d+\)$/)
+      assert.isUndefined(report.tasks[2]!.place)
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("the end of a task that was given up is said once, with how late it was", () => {
+    const recorder = makeRecorder()
+    return Effect.gen(function*() {
+      const scope = yield* TaskScope.make("app", { stopWithin: "1 second" })
+      yield* TaskScope.spawn(scope, Effect.uninterruptible(Effect.sleep("10 seconds")), "slow")
+      yield* closeAndAdvance(scope)
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(linesAt(recorder.records, "Warn"), [
+        "Task app/slow did not stop within 1.0 s; it is abandoned and may still run",
+        "Task app/slow ended after all, 9.0 s after it was abandoned"
+      ])
+      assert.deepStrictEqual(yield* TaskScope.tasks(scope), [])
+    }).pipe(Effect.provide(recorder.layer))
+  })
+
+  it.effect("logs at most twenty stragglers one by one, and reports all", () => {
+    const recorder = makeRecorder()
+    return Effect.gen(function*() {
+      const scope = yield* TaskScope.make("app", { stopWithin: "100 millis" })
+      for (let i = 0; i < 50; i++) yield* TaskScope.spawn(scope, Effect.uninterruptible(Effect.never), "deaf")
+      const { report } = yield* closeAndAdvance(scope)
+      assert.strictEqual(report.tasks.length, 50)
+      const lines = linesAt(recorder.records, "Warn")
+      assert.strictEqual(lines.length, 21)
+      assert.strictEqual(lines.at(-1), "30 more tasks of app did not stop and are abandoned; see the report")
+    }).pipe(Effect.provide(recorder.layer))
+  })
+})
+
+describe("closing from inside", () => {
+  it.effect("a task that closes its own scope is interrupted as the others, and nothing after its call runs", () =>
+    Effect.gen(function*() {
+      let after = false
+      const scope = yield* TaskScope.make("app")
+      const other = yield* TaskScope.spawn(scope, Effect.never, "other")
+      const self = yield* TaskScope.spawn(
+        scope,
+        Effect.andThen(TaskScope.close(scope, { reason: "I say so" }), Effect.sync(() => (after = true))),
+        "self"
+      )
+      yield* self.await
+      const report = yield* TaskScope.close(scope)
+      assert.isFalse(after)
+      assert.strictEqual(other.status._tag, "Ended")
+      assert.strictEqual(report.reason, "I say so")
+      assert.deepStrictEqual(outcomes(report), { "app/other": "interrupted", "app/self": "interrupted" })
+    }))
+
+  it.effect("a close from a finalizer of a task inside waits for the others and not for itself", () =>
+    Effect.gen(function*() {
+      yield* awakeClock
+      const scope = yield* TaskScope.make("app")
+      yield* TaskScope.spawn(scope, Effect.ensuring(Effect.never, Effect.sleep("1 second")), "other")
+      const seen = yield* Deferred.make<ShutdownReport.ShutdownReport>()
+      const closing = Effect.flatMap(TaskScope.close(scope), (report) => Deferred.succeed(seen, report))
+      yield* TaskScope.spawn(scope, Effect.ensuring(Effect.void, Effect.asVoid(closing)), "last")
+      yield* TestClock.adjust("1 second")
+      const inside = yield* Deferred.await(seen)
+      const outside = yield* TaskScope.close(scope)
+      assert.deepStrictEqual(outcomes(inside), { "app/other": "interrupted" })
+      assert.deepStrictEqual(outcomes(outside), { "app/other": "interrupted", "app/last": "interrupted" })
+      assert.strictEqual(outside.took, 1000)
+    }))
+
+  it.effect("two tasks that close their scope in their finalizers do not wait for each other", () =>
+    Effect.gen(function*() {
+      const scope = yield* TaskScope.make("app")
+      const closes = Effect.ensuring(Effect.never, Effect.asVoid(TaskScope.close(scope)))
+      yield* TaskScope.spawn(scope, closes, "one")
+      yield* TaskScope.spawn(scope, closes, "two")
+      const { report, took } = yield* closeAndAdvance(scope)
+      assert.strictEqual(took, 0)
+      assert.isTrue(report.clean)
+    }))
+
+  it.effect("a task of a child scope may close the parent in its finalizer", () =>
+    Effect.gen(function*() {
+      const scope = yield* TaskScope.make("app")
+      const child = yield* TaskScope.child(scope, "inner")
+      yield* TaskScope.spawn(child, Effect.ensuring(Effect.never, Effect.asVoid(TaskScope.close(scope))), "one")
+      const { report, took } = yield* closeAndAdvance(scope)
+      assert.strictEqual(took, 0)
+      assert.deepStrictEqual(outcomes(report), { "app/inner/one": "interrupted" })
+    }))
+})
+
+describe("child scopes", () => {
+  it.effect("begin to close in reverse order of their making, and overlap (B15)", () =>
+    Effect.gen(function*() {
+      yield* awakeClock
+      const log: Array<string> = []
+      const slow = (name: string) =>
+        Effect.ensuring(
+          Effect.never,
+          Effect.sync(() => log.push(`begin ${name}`)).pipe(
+            Effect.andThen(Effect.sleep("1 second")),
+            Effect.andThen(Effect.sync(() => log.push(`end ${name}`)))
+          )
+        )
+      const parent = yield* TaskScope.make("app")
+      for (const name of ["A", "B"]) {
+        yield* TaskScope.spawn(yield* TaskScope.child(parent, name), slow(name), "task")
+      }
+      const { took } = yield* closeAndAdvance(parent)
+      assert.deepStrictEqual(log.slice(0, 2), ["begin B", "begin A"])
+      assert.strictEqual(took, 1000)
+    }))
+
+  it.effect("that are closed already are not closed again (B16)", () =>
+    Effect.gen(function*() {
+      const parent = yield* TaskScope.make("app")
+      const child = yield* TaskScope.child(parent, "inner")
+      yield* TaskScope.spawn(child, Effect.never, "task")
+      const own = yield* TaskScope.close(child)
+      const report = yield* TaskScope.close(parent)
+      assert.strictEqual(own.tasks.length, 1)
+      assert.deepStrictEqual(report.tasks, [])
+    }))
+
+  it.effect("never get more time than their parent has left", () =>
+    Effect.gen(function*() {
+      const parent = yield* TaskScope.make("app", { stopWithin: "1 second" })
+      const child = yield* TaskScope.child(parent, "inner")
+      yield* TaskScope.spawn(child, Effect.uninterruptible(Effect.never), "deaf")
+      yield* awakeClock
+      const own = yield* Effect.forkChild(TaskScope.close(child), { startImmediately: true })
+      yield* TestClock.adjust("700 millis")
+      const { report, took } = yield* closeAndAdvance(parent)
+      assert.strictEqual(took, 300, "the child had begun 700 ms before")
+      assert.deepStrictEqual(outcomes(report), { "app/inner/deaf": "abandoned" })
+      assert.strictEqual((yield* Fiber.join(own)).took, 1000)
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("refuse work as soon as the parent stops, also while the parent still waits", () =>
+    Effect.gen(function*() {
+      yield* awakeClock
+      const parent = yield* TaskScope.make("app")
+      const child = yield* TaskScope.child(parent, "inner")
+      yield* TaskScope.spawn(parent, Effect.ensuring(Effect.never, Effect.sleep("1 second")), "slow")
+      const closing = yield* Effect.forkChild(TaskScope.close(parent), { startImmediately: true })
+      const error = yield* Effect.flip(TaskScope.spawn(child, Effect.die("ran"), "late"))
+      assert.strictEqual(error._tag, "ScopeClosed")
+      assert.match(error.message, /^app\/inner\/late was refused and has not run: scope app(\/inner)? is stopping/)
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.join(closing)
+    }))
+})
+
+describe("a scope in its states", () => {
+  it.effect("refuses tasks and children when it stops and when it is closed, and never runs them (A15)", () =>
+    Effect.gen(function*() {
+      yield* awakeClock
+      const scope = yield* TaskScope.make("app")
+      const spawner = yield* TaskScope.runtime(scope)
+      yield* TaskScope.spawn(scope, Effect.ensuring(Effect.never, Effect.sleep("1 second")), "slow")
+      const closing = yield* Effect.forkChild(TaskScope.close(scope, { reason: "done" }), { startImmediately: true })
+      for (const state of ["stopping", "closed"] as const) {
+        const refused = yield* Effect.flip(TaskScope.spawn(scope, Effect.die("ran"), "late"))
+        assert.deepInclude(refused, { _tag: "ScopeClosed", path: "app/late", scope: "app", state, reason: "done" })
+        const child = yield* Effect.flip(TaskScope.child(scope, "inner"))
+        assert.deepInclude(child, { _tag: "ScopeClosed", path: "app/inner", state })
+        assert.strictEqual(spawner(Effect.die("ran"), "late")._tag, "Failure")
+        yield* TestClock.adjust("1 second")
+      }
+      yield* Fiber.join(closing)
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("a refusal to a plain callback is also logged, for callbacks drop results", () => {
+    const recorder = makeRecorder()
+    return Effect.gen(function*() {
+      const scope = yield* TaskScope.make("app")
+      const spawner = yield* TaskScope.runtime(scope)
+      yield* TaskScope.close(scope)
+      spawner(Effect.die("ran"), "late")
+      assert.match(linesAt(recorder.records, "Warn")[0]!, /^app\/late was refused/)
+    }).pipe(Effect.provide(recorder.layer))
+  })
+
+  it.effect("closing one scope leaves the tasks of another alone (A14)", () =>
+    Effect.gen(function*() {
+      const one = yield* TaskScope.make("one")
+      const two = yield* TaskScope.make("two")
+      const first = yield* TaskScope.spawn(one, Effect.never, "poll")
+      const second = yield* TaskScope.spawn(two, Effect.never, "poll")
+      yield* TaskScope.close(one)
+      assert.deepStrictEqual([first.status._tag, second.status._tag], ["Ended", "Running"])
+    }))
+
+  it.effect("closes with the Effect scope that owns it, before what was acquired earlier is released", () =>
+    Effect.gen(function*() {
+      const log: Array<string> = []
+      const owner = yield* Scope.make()
+      yield* Scope.provide(
+        Effect.gen(function*() {
+          yield* Effect.acquireRelease(Effect.void, () => Effect.sync(() => log.push("resource")))
+          const scope = yield* TaskScope.make("app")
+          yield* TaskScope.spawn(scope, ensuringLog(log, "task"), "poll")
+        }),
+        owner
+      )
+      yield* Scope.close(owner, Exit.void)
+      assert.deepStrictEqual(log, ["task", "resource"])
+    }))
+
+  it.effect("cancelAll has asked every task when it returns, waits for none, and leaves the scope open (B20)", () =>
+    Effect.gen(function*() {
+      yield* awakeClock
+      const scope = yield* TaskScope.make("app")
+      const child = yield* TaskScope.child(scope, "inner")
+      for (let i = 0; i < 1000; i++) {
+        yield* TaskScope.spawn(
+          i % 2 === 0 ? scope : child,
+          Effect.ensuring(Effect.never, Effect.sleep("1 second")),
+          "slow"
+        )
+      }
+      const before = yield* now
+      yield* TaskScope.cancelAll(scope, "new configuration")
+      assert.strictEqual(yield* now, before)
+      for (const task of yield* TaskScope.tasks(scope)) {
+        assert.deepStrictEqual(task.status, { _tag: "Stopping", since: before, reason: "new configuration" })
+      }
+      assert.strictEqual((yield* TaskScope.spawn(scope, Effect.succeed(1), "next")).status._tag, "Ended")
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* TaskScope.tasks(scope), [])
+    }))
+
+  it.effect("a limit of the close must fit into that of the scope", () =>
+    Effect.gen(function*() {
+      const scope = yield* TaskScope.make("app", { stopWithin: "1 second" })
+      const error = yield* Effect.flip(TaskScope.close(scope, { within: "2 seconds" }))
+      assert.include(error.message, "it does not fit into its stopWithin, which is 1.0 s")
+      yield* TaskScope.spawn(scope, Effect.uninterruptible(Effect.never), "deaf")
+      yield* awakeClock
+      const closing = yield* Effect.forkChild(TaskScope.close(scope, { within: "200 millis" }))
+      yield* TestClock.adjust("200 millis")
+      assert.strictEqual((yield* Fiber.join(closing)).took, 200)
+    }).pipe(Effect.provide(makeRecorder().layer)))
+})
+
+describe("use", () => {
+  it.effect("returns the value of the body when all foreground tasks are done, and interrupts the background", () =>
+    Effect.gen(function*() {
+      yield* awakeClock
+      const log: Array<string> = []
+      const using = yield* Effect.forkChild(
+        TaskScope.use("demo", () =>
+          Effect.gen(function*() {
+            yield* Task.spawn(Effect.andThen(Effect.sleep("1 second"), Effect.sync(() => log.push("done"))), "work")
+            yield* Task.spawn(ensuringLog(log, "background"), "pump", { kind: "background" })
+            return "value"
+          })),
+        { startImmediately: true }
+      )
+      yield* TestClock.adjust("999 millis")
+      assert.isUndefined(using.pollUnsafe())
+      yield* TestClock.adjust("1 millis")
+      assert.strictEqual(yield* Fiber.join(using), "value")
+      assert.deepStrictEqual(log, ["done", "background"])
+    }))
+
+  it.effect("fails with the first failure of a task, after the body and the others have stopped", () =>
+    Effect.gen(function*() {
+      yield* awakeClock
+      const log: Array<string> = []
+      const using = yield* Effect.forkChild(
+        Effect.flip(
+          TaskScope.use("demo", () =>
+            Effect.gen(function*() {
+              yield* Task.spawn(
+                Effect.ensuring(Effect.never, Effect.andThen(Effect.sleep(100), Effect.sync(() => log.push("other")))),
+                "other"
+              )
+              yield* Task.spawn(Effect.andThen(Effect.sleep("1 second"), Effect.fail("disk full")), "write")
+              return yield* ensuringLog(log, "body")
+            }))
+        ),
+        { startImmediately: true }
+      )
+      yield* TestClock.adjust("1100 millis")
+      const error = yield* Fiber.join(using)
+      assert.deepInclude(error, { _tag: "TaskFailed", path: "demo/write", cause: "disk full" })
+      assert.deepStrictEqual(log.toSorted(), ["body", "other"])
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("a failure of the body comes through as it is and stops the tasks", () =>
+    Effect.gen(function*() {
+      const log: Array<string> = []
+      const error = yield* Effect.flip(TaskScope.use("demo", () =>
+        Effect.andThen(Task.spawn(ensuringLog(log, "task"), "task"), Effect.fail("body" as const))))
+      assert.strictEqual(error, "body")
+      assert.deepStrictEqual(log, ["task"])
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("a task that fails before the body waits for the first time is not missed", () =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(TaskScope.use("demo", () => Task.spawn(Effect.fail("at once"), "quick")))
+      assert.deepInclude(error, { _tag: "TaskFailed", path: "demo/quick" })
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("interrupting it stops everything within the limit", () =>
+    Effect.gen(function*() {
+      yield* awakeClock
+      const using = yield* Effect.forkChild(
+        TaskScope.use("demo", () => Effect.uninterruptible(Effect.never), { stopWithin: "1 second" }),
+        { startImmediately: true }
+      )
+      const interrupting = yield* Effect.forkChild(Fiber.interrupt(using), { startImmediately: true })
+      yield* TestClock.adjust("999 millis")
+      assert.isUndefined(interrupting.pollUnsafe())
+      yield* TestClock.adjust("1 millis")
+      yield* Fiber.join(interrupting)
+    }).pipe(Effect.provide(makeRecorder().layer)))
+})
