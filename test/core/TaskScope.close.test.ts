@@ -1,4 +1,4 @@
-import { ShutdownReport, Task, TaskScope } from "@ambit/core"
+import { type ShutdownReport, Task, TaskScope } from "@ambit/core"
 import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"

@@ -8,7 +8,7 @@ import { TestClock } from "effect/testing"
 import { makeRecorder } from "../support/recorder.ts"
 
 /** Runs a test body as `it.effect` does, on a clock that nobody advances at the end, and measures real time. */
-const runAsTest = <E>(body: Effect.Effect<unknown, E, never>) =>
+const runAsTest = <E>(body: Effect.Effect<unknown, E>) =>
   Effect.gen(function*() {
     const begin = performance.now()
     const exit = yield* Effect.exit(body.pipe(Effect.provide(TestClock.layer())))

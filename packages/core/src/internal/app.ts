@@ -202,10 +202,8 @@ export const start = (app: AppImpl): Effect.Effect<Context.Context<never>, unkno
         Context.add(EffectScope.Scope, life.resources)
       )
       // Its failure is the failure of the start, and said by whoever starts the app.
-      const task = spawn(life.scope, context, app.build(life.resources), startName, {
-        kind: "foreground",
-        onFailure: "ignore"
-      })
+      // In the background, since a stop does not wait for a start to complete.
+      const task = spawn(life.scope, context, app.build(life.resources), startName, { onFailure: "ignore" })
       if (!(task instanceof TaskImpl)) return yield* Effect.die(task)
       const limit = app.limits.appStart
       const ended = yield* Effect.exit(restore(
@@ -253,7 +251,8 @@ export const stopOthers = (app: AppImpl, cause: Cause.Cause<unknown>): Effect.Ef
 const startFailed = (app: AppImpl, life: Life, cause: Cause.Cause<unknown>): Effect.Effect<never, unknown> =>
   Effect.flatMap(startFails(app, cause), (report) => {
     move(app, { _tag: "Failed", error: Cause.squash(cause), report }, life.scope)
-    return Effect.failCause(cause)
+    // A start that fails is also interrupted, by the stop that follows; that is not its error.
+    return Effect.failCause(Cause.fromReasons(cause.reasons.filter((reason) => reason._tag !== "Interrupt")))
   })
 
 // Somebody stopped the app while it started; that is theirs to tell, and no failure of the app.

@@ -1,0 +1,576 @@
+import { App, Host, ScopeClosed, Task, TaskScope } from "@ambit/core"
+import { assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Scope from "effect/Scope"
+import { TestClock } from "effect/testing"
+import { awakeClock } from "../support/awakeClock.ts"
+import { linesAt, makeRecorder } from "../support/recorder.ts"
+
+const now = TestClock.testClockWith((clock) => Effect.sync(() => clock.currentTimeMillisUnsafe()))
+
+/** Advances the clock by 10 ms until the fiber is done, and says how long that was. */
+const advanceUntilDone = <A, E>(fiber: Fiber.Fiber<A, E>) =>
+  Effect.gen(function*() {
+    const begin = yield* now
+    yield* TestClock.adjust(0)
+    while (fiber.pollUnsafe() === undefined) yield* TestClock.adjust(10)
+    return { exit: yield* Fiber.await(fiber), took: (yield* now) - begin }
+  })
+
+/** Builds a layer into a scope of its own, which the test closes. */
+const build = <A, E, R>(layer: Layer.Layer<A, E, R>) =>
+  Effect.gen(function*() {
+    yield* awakeClock
+    const scope = yield* Scope.make()
+    const context = yield* Layer.buildWithScope(layer, scope)
+    const close = Effect.flatMap(Effect.forkChild(Scope.close(scope, Exit.void)), advanceUntilDone)
+    return { context, close }
+  })
+
+const say = (log: Array<string>, line: string) => Effect.sync(() => log.push(line))
+
+/** The handle of the app whose start this is part of. */
+const handle = Deferred.makeUnsafe
+
+describe("an app starts", () => {
+  it.effect("and its tasks have its path", () =>
+    Effect.gen(function*() {
+      const task = yield* Deferred.make<Task.Task>()
+      const { close } = yield* build(
+        App.layer(
+          "sensor",
+          Effect.flatMap(Task.spawn(Effect.never, "poll"), (spawned) => Deferred.succeed(task, spawned))
+        )
+      )
+      assert.strictEqual((yield* Deferred.await(task)).path, "sensor/poll")
+      yield* close
+    }))
+
+  it.effect("from a layer, and provides what that provides", () =>
+    Effect.gen(function*() {
+      class Db extends Context.Service<Db, string>()("test/core/App/Db") {}
+      const { close, context } = yield* build(App.layer("db", Layer.succeed(Db)("connected")))
+      assert.strictEqual(Context.get(context, Db), "connected")
+      yield* close
+    }))
+
+  it.effect("and when its start fails, its tasks end, then its resources are released, and the error comes through (A16)", () =>
+    Effect.gen(function*() {
+      const log: Array<string> = []
+      const start = Effect.gen(function*() {
+        yield* Effect.acquireRelease(Effect.void, () => say(log, "released"))
+        yield* Task.spawn(
+          Effect.ensuring(Effect.never, Effect.andThen(Effect.sleep(100), say(log, "task ended"))),
+          "poll"
+        )
+        yield* App.onStop("goodbye", say(log, "hook"))
+        return yield* Effect.fail("no broker" as const)
+      })
+      for (const app of [App.layer("sensor", start), App.layer("sensor", Layer.effectDiscard(start))]) {
+        log.length = 0
+        yield* awakeClock
+        const building = yield* Effect.forkChild(Effect.scoped(Layer.build(app)))
+        const { exit } = yield* advanceUntilDone(building)
+        assert.deepStrictEqual(exit, Exit.fail("no broker"))
+        assert.deepStrictEqual(log, ["hook", "task ended", "released"])
+      }
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("in time, or is stopped and fails with the place where it is stuck", () =>
+    Effect.gen(function*() {
+      const log: Array<string> = []
+      const connect = Effect.fn("connect")(function*() {
+        yield* Effect.never
+      })
+      const Slow = App.layer(
+        "sensor",
+        Effect.andThen(Task.spawn(Effect.ensuring(Effect.never, say(log, "task ended")), "poll"), connect()),
+        { startWithin: "3 seconds" }
+      )
+      yield* awakeClock
+      const building = yield* Effect.forkChild(Effect.flip(Effect.scoped(Layer.build(Slow))))
+      const { exit, took } = yield* advanceUntilDone(building)
+      assert.strictEqual(took, 3000)
+      const error = Exit.isSuccess(exit) ? exit.value : undefined
+      assert.instanceOf(error, App.StartTimeout)
+      assert.match(
+        error.message,
+        /^App sensor did not start within 3\.0 s; it is at connect \(.*App\.test\.ts:\d+:\d+\)/
+      )
+      assert.deepStrictEqual(log, ["task ended"])
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("and a start that cannot even be interrupted does not hold up its end", () =>
+    Effect.gen(function*() {
+      const Deaf = App.layer("sensor", Effect.uninterruptible(Effect.never), {
+        startWithin: "1 second",
+        stopWithin: "2 seconds"
+      })
+      yield* awakeClock
+      const building = yield* Effect.forkChild(Effect.flip(Effect.scoped(Layer.build(Deaf))))
+      const { took } = yield* advanceUntilDone(building)
+      assert.isAtMost(took, 3000)
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("with no limit when it is told so", () =>
+    Effect.gen(function*() {
+      const Slow = App.layer("sensor", Effect.sleep("1 hour"), { startWithin: "none" })
+      yield* awakeClock
+      const building = yield* Effect.forkChild(Effect.scoped(Layer.build(Slow)))
+      yield* TestClock.adjust("1 hour")
+      assert.isTrue(Exit.isSuccess(yield* Fiber.await(building)))
+    }))
+})
+
+describe("an app stops", () => {
+  it.effect("its hooks in reverse order while its tasks live, then its tasks, then its resources (B10)", () =>
+    Effect.gen(function*() {
+      const log: Array<string> = []
+      const { close } = yield* build(App.layer(
+        "sensor",
+        Effect.gen(function*() {
+          yield* Effect.acquireRelease(Effect.void, () => say(log, "resource"))
+          const task = yield* Task.spawn(Effect.ensuring(Effect.never, say(log, "task")), "poll")
+          yield* App.onStop("first", Effect.suspend(() => say(log, `first while ${task.status._tag}`)))
+          yield* App.onStop("second", Effect.suspend(() => say(log, `second while ${task.status._tag}`)))
+        })
+      ))
+      yield* close
+      assert.deepStrictEqual(log, ["second while Running", "first while Running", "task", "resource"])
+    }))
+
+  it.effect("in time although a hook never ends, and its tasks are interrupted (B11)", () =>
+    Effect.gen(function*() {
+      const log: Array<string> = []
+      const { close } = yield* build(App.layer(
+        "sensor",
+        Effect.gen(function*() {
+          yield* Task.spawn(Effect.ensuring(Effect.never, Effect.andThen(Effect.sleep(500), say(log, "task"))), "poll")
+          yield* App.onStop("hang", Effect.uninterruptible(Effect.never))
+        }),
+        { stopWithin: "3 seconds" }
+      ))
+      const { took } = yield* close
+      assert.isAtMost(took, 3000)
+      assert.deepStrictEqual(log, ["task"], "the hook did not take the time of the task")
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("with all hooks run although one fails and one hangs, and says so (B12)", () => {
+    const recorder = makeRecorder()
+    return Effect.gen(function*() {
+      const log: Array<string> = []
+      const self = handle<App.App>()
+      const { close } = yield* build(App.layer(
+        "sensor",
+        Effect.gen(function*() {
+          yield* Deferred.succeed(self, yield* App.CurrentApp)
+          yield* App.onStop("last", say(log, "last"))
+          yield* App.onStop("hang", Effect.never, { within: "100 millis" })
+          yield* App.onStop("fail", Effect.fail("disk full"))
+          yield* App.onStop(
+            "throw",
+            Effect.suspend((): Effect.Effect<void> => {
+              throw new Error("thrown at once")
+            })
+          )
+          yield* App.onStop("first", say(log, "first"))
+        })
+      ))
+      yield* close
+      assert.deepStrictEqual(log, ["first", "last"])
+      const state = yield* App.state(yield* Deferred.await(self))
+      const report = state._tag === "Failed" ? state.report : undefined
+      assert.deepStrictEqual(report?.hooks.map((hook) => [hook.path, hook.outcome]), [
+        ["sensor/first", "completed"],
+        ["sensor/throw", "failed"],
+        ["sensor/fail", "failed"],
+        ["sensor/hang", "abandoned"],
+        ["sensor/last", "completed"]
+      ])
+      assert.isFalse(report?.clean)
+      assert.deepStrictEqual(linesAt(recorder.records, "Error"), [
+        "Hook sensor/throw failed; the stop goes on",
+        "Hook sensor/fail failed; the stop goes on",
+        "Hook sensor/hang did not end within 100 ms; it is given up, and the stop goes on"
+      ])
+    }).pipe(Effect.provide(recorder.layer))
+  })
+
+  it.effect("and several hanging hooks share the time, so that each of them gets its turn", () =>
+    Effect.gen(function*() {
+      const log: Array<string> = []
+      const { close } = yield* build(App.layer(
+        "sensor",
+        Effect.gen(function*() {
+          yield* App.onStop("last", say(log, "last"))
+          for (let i = 0; i < 3; i++) yield* App.onStop(`hang${i}`, Effect.andThen(say(log, `hang${i}`), Effect.never))
+        }),
+        { stopWithin: "4 seconds" }
+      ))
+      const { took } = yield* close
+      assert.deepStrictEqual(log, ["hang2", "hang1", "hang0", "last"])
+      assert.isAtMost(took, 4000)
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("and a hook registered while it stops is refused", () =>
+    Effect.gen(function*() {
+      const refused = yield* Deferred.make<unknown>()
+      const { close } = yield* build(App.layer(
+        "sensor",
+        App.onStop(
+          "outer",
+          Effect.flatMap(Effect.flip(App.onStop("inner", Effect.void)), (error) => Deferred.succeed(refused, error))
+        )
+      ))
+      yield* close
+      assert.instanceOf(yield* Deferred.await(refused), ScopeClosed)
+    }))
+
+  it.effect("with a hook that is no effect refused at its registration (B13)", () =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(Effect.scoped(Layer.build(
+        App.layer("sensor", App.onStop("bad", (() => "no effect") as unknown as Effect.Effect<void>))
+      )))
+      assert.match(String(error), /hook "bad" of app "sensor" is .*: a hook is an Effect. Wrap/)
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("at once without draining, and waits for foreground tasks with a drain (G7)", () =>
+    Effect.gen(function*() {
+      const started = (drain: "none" | "9 seconds") =>
+        build(App.layer("sensor", Task.spawn(Effect.sleep("5 seconds"), "upload", { kind: "foreground" }), { drain }))
+      const without = yield* started("none")
+      assert.isBelow((yield* without.close).took, 500)
+      const log = yield* started("9 seconds")
+      // The hooks and the drain get what the tasks and resources leave: 4.5 of 10 seconds.
+      assert.strictEqual((yield* log.close).took, 4500)
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("and a background task sees that it is stopping (G6)", () =>
+    Effect.gen(function*() {
+      const seen: Array<string> = []
+      const { close } = yield* build(App.layer(
+        "sensor",
+        Effect.gen(function*() {
+          const app = yield* App.CurrentApp
+          const look = Effect.flatMap(App.state(app), (state) => say(seen, state._tag))
+          yield* Task.spawn(Effect.onInterrupt(Effect.never, () => look), "poll")
+        })
+      ))
+      yield* close
+      assert.deepStrictEqual(seen, ["Stopping"])
+    }))
+
+  it.effect("and when it missed its limit its state is failed, with the error that names what is stuck (B21)", () =>
+    Effect.gen(function*() {
+      const self = handle<App.App>()
+      const { close } = yield* build(App.layer(
+        "sensor",
+        Effect.gen(function*() {
+          yield* Deferred.succeed(self, yield* App.CurrentApp)
+          yield* Effect.acquireRelease(Effect.void, () => Effect.never)
+          yield* Task.spawn(Effect.uninterruptible(Effect.never), "deaf")
+        }),
+        { stopWithin: "2 seconds" }
+      ))
+      const { took } = yield* close
+      assert.strictEqual(took, 2000)
+      const state = yield* App.state(yield* Deferred.await(self))
+      assert.strictEqual(state._tag, "Failed")
+      assert.match(
+        String(state._tag === "Failed" && state.error),
+        /App sensor did not stop within 2\.0 s; given up: sensor\/deaf, sensor\/\(resources\)/
+      )
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("and says in one line what it took", () => {
+    const recorder = makeRecorder()
+    return Effect.gen(function*() {
+      const { close } = yield* build(App.layer("sensor", Task.spawn(Effect.never, "poll")))
+      yield* close
+      assert.deepStrictEqual(linesAt(recorder.records, "Info"), [
+        "sensor stopped cleanly in 0 ms of 10.0 s (1 task: 1 interrupted; reason: its layer was closed)"
+      ])
+    }).pipe(Effect.provide(recorder.layer))
+  })
+
+  it.effect("when a task with stopApp fails, and others go on", () =>
+    Effect.gen(function*() {
+      const other = handle<Task.Task>()
+      const self = handle<App.App>()
+      const { close } = yield* build(Layer.mergeAll(
+        App.layer("other", Effect.flatMap(Task.spawn(Effect.never, "poll"), (task) => Deferred.succeed(other, task))),
+        App.layer(
+          "sensor",
+          Effect.gen(function*() {
+            yield* Deferred.succeed(self, yield* App.CurrentApp)
+            yield* Task.spawn(Effect.andThen(Effect.sleep(100), Effect.fail("E")), "poll", { onFailure: "stopApp" })
+          })
+        )
+      ))
+      yield* TestClock.adjust(100)
+      const state = yield* App.state(yield* Deferred.await(self))
+      assert.strictEqual(state._tag === "Stopped" && state.report.reason, "task sensor/poll failed")
+      assert.strictEqual((yield* Deferred.await(other)).status._tag, "Running")
+      yield* close
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("with its hooks when its scope is closed by hand", () =>
+    Effect.gen(function*() {
+      const log: Array<string> = []
+      const scope = handle<TaskScope.TaskScope>()
+      const { close } = yield* build(App.layer(
+        "sensor",
+        Effect.gen(function*() {
+          yield* Deferred.succeed(scope, yield* TaskScope.TaskScope)
+          yield* App.onStop("goodbye", say(log, "hook"))
+        })
+      ))
+      const report = yield* TaskScope.close(yield* Deferred.await(scope))
+      assert.deepStrictEqual(log, ["hook"])
+      assert.deepStrictEqual(report.apps.map((app) => app.path), ["sensor"])
+      yield* close
+    }))
+})
+
+describe("apps together", () => {
+  const slow = (log: Array<string>, name: string) =>
+    Effect.gen(function*() {
+      yield* App.onStop("hook", say(log, `${name} begins`))
+      yield* Task.spawn(
+        Effect.ensuring(Effect.never, Effect.andThen(Effect.sleep("1 second"), say(log, `${name} ends`))),
+        "task"
+      )
+    })
+
+  it.effect("that depend on each other stop dependents first (Q10)", () =>
+    Effect.gen(function*() {
+      const log: Array<string> = []
+      class Db extends Context.Service<Db, string>()("test/core/App/Db2") {}
+      const A = App.layer("a", Layer.effect(Db)(Effect.as(slow(log, "a"), "db")))
+      const B = App.layer("b", Effect.andThen(Db, slow(log, "b"))).pipe(Layer.provide(A))
+      const { close } = yield* build(B)
+      const { took } = yield* close
+      assert.deepStrictEqual(log, ["b begins", "b ends", "a begins", "a ends"])
+      assert.strictEqual(took, 2000)
+    }))
+
+  it.effect("that do not depend on each other stop at the same time (B6, Q10)", () =>
+    Effect.gen(function*() {
+      const log: Array<string> = []
+      const { close } = yield* build(Layer.mergeAll(...(["a", "b", "c"] as const).map((name) =>
+        App.layer(name, slow(log, name))
+      ) as [Layer.Layer<never>]))
+      assert.strictEqual((yield* close).took, 1000)
+      assert.strictEqual(log.length, 6)
+    }))
+
+  it.effect("one is shared by all that depend on it, and stops after the last", () =>
+    Effect.gen(function*() {
+      const log: Array<string> = []
+      class Db extends Context.Service<Db, number>()("test/core/App/Db3") {}
+      let starts = 0
+      const A = App.layer("a", Layer.effect(Db)(Effect.as(slow(log, "a"), ++starts)))
+      const user = (name: string) => App.layer(name, Effect.andThen(Db, slow(log, name))).pipe(Layer.provide(A))
+      const { close } = yield* build(Layer.mergeAll(user("b"), user("c")))
+      assert.strictEqual((yield* close).took, 2000)
+      assert.strictEqual(starts, 1)
+      assert.strictEqual(log.at(-1), "a ends")
+    }))
+
+  it.effect("one stuck app keeps no other from its clean-up", () =>
+    Effect.gen(function*() {
+      const log: Array<string> = []
+      const Stuck = App.layer("stuck", Task.spawn(Effect.uninterruptible(Effect.never), "deaf"), {
+        stopWithin: "2 seconds"
+      })
+      const { close } = yield* build(Layer.mergeAll(Stuck, App.layer("good", slow(log, "good"))))
+      assert.isAtMost((yield* close).took, 2000)
+      assert.deepStrictEqual(log, ["good begins", "good ends"])
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("an app inside of an app has its path and stops with its hooks before the outer one's resources", () =>
+    Effect.gen(function*() {
+      const log: Array<string> = []
+      const Inner = App.layer("inner", slow(log, "inner"))
+      const { close } = yield* build(App.layer(
+        "outer",
+        Effect.gen(function*() {
+          yield* Effect.acquireRelease(Effect.void, () => say(log, "outer resource"))
+          yield* Layer.build(Inner)
+          yield* Task.spawn(Effect.ensuring(Effect.never, say(log, "outer task")), "task")
+        })
+      ))
+      yield* close
+      assert.deepStrictEqual(
+        log,
+        ["outer task", "inner begins", "inner ends", "outer resource"].toSorted((a, b) =>
+          log.indexOf(a) - log.indexOf(b)
+        )
+      )
+      assert.strictEqual(log.at(-1), "outer resource")
+    }))
+})
+
+describe("one app, stopped and started again", () => {
+  class Db extends Context.Service<Db, number>()("test/core/App/Db4") {}
+
+  const program = (use: (apps: Record<string, App.App>, log: Array<string>) => Effect.Effect<void, unknown>) =>
+    Effect.gen(function*() {
+      const log: Array<string> = []
+      let life = 0
+      const known: Record<string, App.App> = {}
+      const remember = Effect.map(App.CurrentApp, (app) => {
+        known[app.name] = app
+      })
+      const A = App.layer(
+        "a",
+        Layer.effect(Db)(Effect.gen(function*() {
+          yield* remember
+          yield* Task.spawn(Effect.never, "poll")
+          return ++life
+        }))
+      )
+      const B = App.layer(
+        "b",
+        Effect.gen(function*() {
+          yield* remember
+          log.push(`b sees ${yield* Db}`)
+          yield* App.onStop("hook", say(log, "b stops"))
+        })
+      ).pipe(Layer.provide(A))
+      const C = App.layer("c", Effect.andThen(remember, Task.spawn(Effect.never, "poll")))
+      const { close } = yield* build(Layer.mergeAll(B, C))
+      yield* use(known, log)
+      yield* close
+    }).pipe(Effect.provide(makeRecorder().layer))
+
+  it.effect("takes the apps that depend on it along, and gives them its new services (B19)", () =>
+    program((apps, log) =>
+      Effect.gen(function*() {
+        const report = yield* App.restart(apps.a!)
+        assert.strictEqual(report.path, "a")
+        assert.deepStrictEqual(log, ["b sees 1", "b stops", "b sees 2"])
+        for (const app of Object.values(apps)) assert.strictEqual((yield* App.state(app))._tag, "Ready")
+      })
+    ))
+
+  it.effect("leaves the others alone, and its task is gone", () =>
+    program((apps) =>
+      Effect.gen(function*() {
+        yield* App.stop(apps.a!)
+        assert.deepStrictEqual(
+          [(yield* App.state(apps.a!))._tag, (yield* App.state(apps.b!))._tag, (yield* App.state(apps.c!))._tag],
+          ["Stopped", "Stopped", "Ready"]
+        )
+      })
+    ))
+
+  it.effect("cannot be started while it runs, nor on an app that does not", () =>
+    program((apps) =>
+      Effect.gen(function*() {
+        assert.match((yield* Effect.flip(App.start(apps.c!))).message, /it runs already/)
+        yield* App.stop(apps.a!)
+        assert.match((yield* Effect.flip(App.start(apps.b!))).message, /it depends on a, which does not run/)
+        yield* App.start(apps.a!)
+        yield* App.start(apps.b!)
+      })
+    ))
+
+  it.effect("ten times in a row leaves nothing behind", () =>
+    program((apps) =>
+      Effect.gen(function*() {
+        for (let i = 0; i < 10; i++) {
+          yield* App.restart(apps.a!)
+          assert.strictEqual((yield* App.state(apps.b!))._tag, "Ready")
+        }
+      })
+    ))
+})
+
+describe("the current app", () => {
+  it.effect("is known inside and nowhere else (D12)", () =>
+    Effect.gen(function*() {
+      const seen = yield* Deferred.make<Option.Option<App.App>>()
+      const { close } = yield* build(
+        App.layer("sensor", Effect.flatMap(App.current, (app) => Deferred.succeed(seen, app)))
+      )
+      assert.strictEqual(Option.getOrThrow(yield* Deferred.await(seen)).path, "sensor")
+      assert.deepStrictEqual(yield* App.current, Option.none())
+      yield* close
+    }))
+})
+
+describe("bad input", () => {
+  const refused = (layer: Layer.Layer<never, unknown>) =>
+    Effect.map(Effect.flip(Effect.scoped(Layer.build(layer))), String)
+
+  it.effect("a bad name, a bad limit and limits that do not fit are refused at the start, with the values", () =>
+    Effect.gen(function*() {
+      assert.match(yield* refused(App.layer("a/b", Effect.die("ran"))), /the name of an app is "a\/b"/)
+      assert.match(yield* refused(App.layer("", Effect.die("ran"))), /a name must not be empty/)
+      assert.match(
+        yield* refused(App.layer("a", Effect.die("ran"), { stopWithin: 0 })),
+        /stopWithin of app "a" is "0": a limit must be longer than zero/
+      )
+      assert.match(
+        yield* refused(App.layer("a", Effect.die("ran"), { startWithin: Number.NaN })),
+        /startWithin of app "a"/
+      )
+      assert.match(
+        yield* refused(App.layer("a", Effect.die("ran"), { stopWithin: "3 seconds", taskStopWithin: "4 seconds" })),
+        /taskStopWithin of app "a" is "4 seconds": it does not fit into appStop, which is 3\.0 s/
+      )
+      assert.match(
+        yield* refused(App.layer("a", Effect.die("ran"), { stopWithin: "1 minute" })),
+        /it does not fit into hostStop, which is 30\.0 s/
+      )
+    }))
+
+  it.effect("a second app of the same path is refused, the same layer twice is one app", () =>
+    Effect.gen(function*() {
+      const one = App.layer("a", Effect.void)
+      assert.match(
+        yield* refused(Layer.mergeAll(one, App.layer("a", Effect.void))),
+        /There are two apps with the path a\./
+      )
+      const { close } = yield* build(Layer.mergeAll(one, one))
+      yield* close
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("an app that builds itself is refused at once, instead of waiting for itself", () =>
+    Effect.gen(function*() {
+      const Self: Layer.Layer<never, unknown> = App.layer(
+        "self",
+        Effect.suspend(() => Effect.provide(Effect.void, Self))
+      )
+      assert.match(yield* refused(Self), /App self depends on itself/)
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("an app that is stopped while it starts fails to start, and says why", () =>
+    Effect.gen(function*() {
+      const Self = App.layer("self", Effect.flatMap(App.CurrentApp, (app) => App.stop(app, "on second thoughts")))
+      const exit = yield* Effect.exit(Effect.scoped(Layer.build(Self)))
+      assert.match(
+        Exit.isFailure(exit) ? String(Cause.squash(exit.cause)) : "",
+        /App self was not started: it was stopped during its start \(on second thoughts\)/
+      )
+    }).pipe(Effect.provide(makeRecorder().layer)))
+})
+
+describe("with a host", () => {
+  it.effect("an app of which no layer is closed stops with the host in its path", () =>
+    Effect.gen(function*() {
+      const report = yield* Host.launch(App.layer("sensor", Task.spawn(Effect.void, "hello")), {
+        name: "hub",
+        stopWhenIdle: true
+      })
+      assert.deepStrictEqual(report.apps.map((app) => [app.path, app.outcome]), [["hub/sensor", "stopped"]])
+    }).pipe(Effect.provide(makeRecorder().layer)))
+})
