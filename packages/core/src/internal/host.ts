@@ -138,7 +138,8 @@ const reasonOf = (cause: Cause.Cause<unknown>): string =>
 const whenBuilt = (host: HostImpl, build: Fiber.Fiber<unknown, unknown>): Effect.Effect<void, unknown> =>
   Effect.map(Fiber.join(build), () => {
     Deferred.doneUnsafe(host.ready, Exit.void)
-    say(host.root.context, "Info", `${host.name} is ready with ${host.apps.size} apps`, { host: host.name })
+    const count = `${host.apps.size} ${host.apps.size === 1 ? "app" : "apps"}`
+    say(host.root.context, "Info", `${host.name} is ready with ${count}`, { host: host.name })
   })
 
 const untilStop = (host: HostImpl, settings: HostSettings): Effect.Effect<StopRequest> =>

@@ -1,0 +1,431 @@
+import { App, Host, ShutdownReport, Task } from "@ambit/core"
+import { assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Runtime from "effect/Runtime"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import { TestClock } from "effect/testing"
+import { awakeClock } from "../support/awakeClock.ts"
+import { linesAt, makeRecorder } from "../support/recorder.ts"
+
+const now = TestClock.testClockWith((clock) => Effect.sync(() => clock.currentTimeMillisUnsafe()))
+
+const advanceUntilDone = <A, E>(fiber: Fiber.Fiber<A, E>) =>
+  Effect.gen(function*() {
+    const begin = yield* now
+    yield* TestClock.adjust(0)
+    while (fiber.pollUnsafe() === undefined) yield* TestClock.adjust(10)
+    return { exit: yield* Fiber.await(fiber), took: (yield* now) - begin }
+  })
+
+/** Launches apps in a fiber, and gives the host to act on it from outside. */
+const launch = <A, E>(apps: Layer.Layer<A, E, Host.Host>, options?: Host.HostOptions) =>
+  Effect.gen(function*() {
+    yield* awakeClock
+    const host = yield* Deferred.make<Host.Host>()
+    const reports: Array<ShutdownReport.ShutdownReport> = []
+    const Spy = Layer.effectDiscard(Effect.flatMap(Host.Host, (found) => Deferred.succeed(host, found)))
+    const fiber = yield* Effect.forkChild(
+      Host.launch(Layer.mergeAll(apps, Spy), {
+        name: "hub",
+        onReport: (report) => Effect.sync(() => reports.push(report)),
+        ...options
+      })
+    )
+    const found = yield* Deferred.await(host)
+    yield* TestClock.adjust(0)
+    const inHost = <B, F>(effect: Effect.Effect<B, F, Host.Host>) => Effect.provideService(effect, Host.Host, found)
+    const stop = Effect.andThen(inHost(Host.requestStop("the test says so")), advanceUntilDone(fiber))
+    return { fiber, reports, inHost, stop }
+  })
+
+const succeeded = <A, E>(exit: Exit.Exit<A, E>): A => {
+  assert.isTrue(Exit.isSuccess(exit), String(exit))
+  return (exit as Exit.Success<A, E>).value
+}
+
+const failure = (exit: Exit.Exit<unknown, unknown>): unknown =>
+  Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
+
+const idle = (name: string) => App.layer(name, Task.spawn(Effect.never, "poll"))
+
+const deaf = (name: string, options?: App.AppOptions) =>
+  App.layer(name, Task.spawn(Effect.uninterruptible(Effect.never), "deaf"), options)
+
+describe("a host", () => {
+  it.effect("runs until it is asked to stop, and gives the report", () =>
+    Effect.gen(function*() {
+      const host = yield* launch(Layer.mergeAll(idle("a"), idle("b")))
+      yield* TestClock.adjust("30 days")
+      assert.isUndefined(host.fiber.pollUnsafe())
+      const { exit } = yield* host.stop
+      const report = succeeded(exit)
+      assert.deepInclude(report, { path: "hub", reason: "the test says so", took: 0, budget: 30_000, clean: true })
+      assert.deepStrictEqual(report.tasks.map((task) => task.path).toSorted(), ["hub/a/poll", "hub/b/poll"])
+      assert.deepStrictEqual(host.reports, [report])
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("stops its apps when it is interrupted, and onReport gets the report (Q8)", () =>
+    Effect.gen(function*() {
+      const host = yield* launch(idle("a"))
+      host.fiber.interruptUnsafe()
+      const { exit } = yield* advanceUntilDone(host.fiber)
+      assert.isTrue(Exit.hasInterrupts(exit))
+      assert.deepStrictEqual(host.reports.map((report) => [report.reason, report.clean]), [[
+        "it was interrupted",
+        true
+      ]])
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("tells each state of an app once and in order (Q1)", () =>
+    Effect.gen(function*() {
+      const seen: Array<string> = []
+      const Spy = Layer.effectDiscard(Effect.forkScoped(
+        Stream.runForEach(Host.events, (event) =>
+          Effect.sync(() => {
+            if (event._tag === "AppState") seen.push(`${event.path} ${event.state}`)
+          })),
+        { startImmediately: true }
+      ))
+      const host = yield* launch(Layer.provideMerge(idle("a"), Spy))
+      yield* host.stop
+      assert.deepStrictEqual(seen, ["hub/a starting", "hub/a ready", "hub/a stopping", "hub/a stopped"])
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("says when it is ready, when and why it stops, and what that took, in one line each", () => {
+    const recorder = makeRecorder()
+    return Effect.gen(function*() {
+      const host = yield* launch(idle("a"))
+      yield* host.stop
+      assert.deepStrictEqual(linesAt(recorder.records, "Info"), [
+        "hub is ready with 1 app",
+        "hub stops: the test says so",
+        "hub stopped cleanly in 0 ms of 30.0 s (1 task: 1 interrupted; reason: the test says so)"
+      ])
+    }).pipe(Effect.provide(recorder.layer))
+  })
+
+  it.effect("ends its stop well although the clean-up of a task throws (Q2)", () =>
+    Effect.gen(function*() {
+      const Broken = App.layer("a", Task.spawn(Effect.ensuring(Effect.never, Effect.die("broken")), "poll"))
+      const host = yield* launch(Broken)
+      const report = succeeded((yield* host.stop).exit)
+      assert.deepStrictEqual(report.apps.map((app) => app.outcome), ["stopped"])
+      assert.deepStrictEqual(report.tasks.map((task) => task.outcome), ["failed"])
+      assert.isFalse(report.clean)
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("waits for the hooks (Q4)", () =>
+    Effect.gen(function*() {
+      const host = yield* launch(App.layer("a", App.onStop("flush", Effect.sleep("2 seconds"))))
+      const { exit, took } = yield* host.stop
+      assert.strictEqual(took, 2000)
+      assert.deepInclude(succeeded(exit).hooks[0], { path: "hub/a/flush", outcome: "completed", took: 2000 })
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("stops when all foreground work is done, when it is asked to", () =>
+    Effect.gen(function*() {
+      const Import = App.layer(
+        "import",
+        Effect.gen(function*() {
+          yield* Task.spawn(Effect.never, "progress")
+          yield* Task.spawn(Effect.sleep("1 minute"), "copy", { kind: "foreground" })
+        })
+      )
+      const host = yield* launch(Import, { stopWhenIdle: true })
+      const { exit, took } = yield* advanceUntilDone(host.fiber)
+      assert.strictEqual(took, 60_000)
+      assert.strictEqual(succeeded(exit).reason, "all foreground work is done")
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("the first of several stop requests wins (Q9, B18)", () =>
+    Effect.gen(function*() {
+      const host = yield* launch(App.layer("a", App.onStop("slow", Effect.sleep("1 second"))))
+      assert.isTrue(yield* host.inHost(Host.requestStop("first")))
+      assert.isFalse(yield* host.inHost(Host.requestStop("second", 7)))
+      yield* TestClock.adjust(500)
+      host.fiber.interruptUnsafe()
+      const { took } = yield* advanceUntilDone(host.fiber)
+      assert.strictEqual(took, 500)
+      assert.isFalse(yield* host.inHost(Host.requestStop("third")))
+      assert.deepStrictEqual(host.reports.map((report) => report.reason), ["first"])
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("fails with the exit code that was requested, after the stop (Q3)", () =>
+    Effect.gen(function*() {
+      const host = yield* launch(idle("a"))
+      yield* host.inHost(Host.requestStop("configuration changed", 75))
+      const error = failure((yield* advanceUntilDone(host.fiber)).exit)
+      assert.instanceOf(error, Host.HostFailed)
+      assert.strictEqual(error.report.exitCode, 75)
+      assert.strictEqual(Runtime.getErrorExitCode(error), 75)
+      assert.isFalse(Runtime.getErrorReported(error))
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("an exit code of zero is a good end", () =>
+    Effect.gen(function*() {
+      const host = yield* launch(idle("a"))
+      yield* host.inHost(Host.requestStop("done", 0))
+      assert.strictEqual(succeeded((yield* advanceUntilDone(host.fiber)).exit).exitCode, 0)
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("stops and fails when a task fails that asks for it, after the finalizers have run (Q9)", () => {
+    const recorder = makeRecorder()
+    return Effect.gen(function*() {
+      const log: Array<string> = []
+      const Vital = App.layer(
+        "vital",
+        Effect.gen(function*() {
+          yield* Effect.addFinalizer(() => Effect.sync(() => log.push("released")))
+          yield* Task.spawn(Effect.andThen(Effect.sleep(100), Effect.fail(new Error("no disk"))), "write", {
+            onFailure: "stopHost"
+          })
+        })
+      )
+      const host = yield* launch(Layer.mergeAll(Vital, idle("other")))
+      const error = failure((yield* advanceUntilDone(host.fiber)).exit)
+      assert.instanceOf(error, Host.HostFailed)
+      assert.strictEqual(error.reason, "task hub/vital/write failed")
+      assert.strictEqual(Runtime.getErrorExitCode(error), 1)
+      assert.deepStrictEqual(log, ["released"])
+      assert.deepStrictEqual(linesAt(recorder.records, "Error"), [
+        "Task hub/vital/write failed after 100 ms; the host stops"
+      ])
+    }).pipe(Effect.provide(recorder.layer))
+  })
+})
+
+describe("the budget of a host", () => {
+  it.effect("bounds the stop of everything in it, with one line that says so (B17)", () => {
+    const recorder = makeRecorder()
+    return Effect.gen(function*() {
+      const log: Array<string> = []
+      const host = yield* launch(
+        Layer.mergeAll(
+          deaf("stuck"),
+          App.layer("good", Effect.addFinalizer(() => Effect.sync(() => log.push("released"))))
+        ),
+        { stopWithin: "200 millis" }
+      )
+      const { exit, took } = yield* host.stop
+      assert.isAtMost(took, 200)
+      assert.deepStrictEqual(log, ["released"])
+      assert.strictEqual(
+        linesAt(recorder.records, "Warn").filter((line) => line.startsWith("hub stopped NOT")).length,
+        1
+      )
+      assert.isFalse(succeeded(exit).clean)
+    }).pipe(Effect.provide(recorder.layer))
+  })
+
+  it.effect("bounds a chain of stuck apps, and each of them gets its turn", () =>
+    Effect.gen(function*() {
+      const log: Array<string> = []
+      const stuck = (name: string) =>
+        App.layer(
+          name,
+          Layer.effect(Context.Service<string>(name))(Effect.gen(function*() {
+            yield* Task.spawn(Effect.uninterruptible(Effect.never), "deaf")
+            yield* Task.spawn(
+              Effect.ensuring(
+                Effect.never,
+                Effect.sync(() => log.push(name))
+              ),
+              "good"
+            )
+            return name
+          }))
+        )
+      const chain = ["a", "b", "c", "d", "e"].map(stuck).reduce((below, app) => Layer.provide(app, below))
+      const host = yield* launch(chain)
+      const { took } = yield* host.stop
+      assert.isAtMost(took, 30_000)
+      assert.deepStrictEqual(log, ["e", "d", "c", "b", "a"])
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("is not exceeded by a layer between the apps that hangs, and the apps below it are stopped all the same", () => {
+    const recorder = makeRecorder()
+    return Effect.gen(function*() {
+      const log: Array<string> = []
+      class Db extends Context.Service<Db, string>()("test/core/Host/Db") {}
+      class Cache extends Context.Service<Cache, string>()("test/core/Host/Cache") {}
+      const Below = App.layer(
+        "below",
+        Layer.effect(Db)(Effect.as(App.onStop("hook", Effect.sync(() => log.push("below"))), "db"))
+      )
+      const Hanging = Layer.effect(Cache)(
+        Effect.andThen(Db, Effect.acquireRelease(Effect.succeed("cache"), () => Effect.never))
+      )
+      const Above = App.layer("above", Effect.asVoid(Cache))
+      const host = yield* launch(Above.pipe(Layer.provide(Hanging), Layer.provide(Below)))
+      const { exit, took } = yield* host.stop
+      assert.strictEqual(took, 30_000)
+      assert.deepStrictEqual(log, ["below"])
+      const report = succeeded(exit)
+      assert.deepStrictEqual(report.apps.map((app) => [app.path, app.outcome]), [
+        ["hub/above", "stopped"],
+        ["hub/below", "stopped"],
+        ["hub/(layers)", "failed"]
+      ])
+    }).pipe(Effect.provide(recorder.layer))
+  })
+
+  it.effect("also bounds the stop of a start that fails", () =>
+    Effect.gen(function*() {
+      const Bad = App.layer("bad", Effect.andThen(Effect.sleep(100), Effect.fail("no" as const)))
+      const Hanging = Layer.effectDiscard(Effect.acquireRelease(Effect.void, () => Effect.never))
+      const host = yield* launch(Layer.mergeAll(Bad, Hanging, idle("good")), { stopWithin: "3 seconds" })
+      const { exit, took } = yield* advanceUntilDone(host.fiber)
+      assert.isAtMost(took, 3100)
+      assert.isTrue(Exit.isFailure(exit))
+      assert.deepStrictEqual(host.reports.map((report) => report.reason), ["app hub/bad did not start"])
+    }).pipe(Effect.provide(makeRecorder().layer)))
+})
+
+describe("the start of a host", () => {
+  it.effect("fails with the error of the app that does not start, after the others were stopped", () =>
+    Effect.gen(function*() {
+      const log: Array<string> = []
+      const Good = App.layer(
+        "good",
+        Task.spawn(Effect.ensuring(Effect.never, Effect.sync(() => log.push("stopped"))), "poll")
+      )
+      const Bad = App.layer("bad", Effect.andThen(Effect.sleep(100), Effect.fail("no broker" as const)))
+      const host = yield* launch(Layer.mergeAll(Good, Bad))
+      const { exit } = yield* advanceUntilDone(host.fiber)
+      assert.strictEqual(failure(exit), "no broker")
+      assert.deepStrictEqual(log, ["stopped"])
+      assert.deepStrictEqual(host.reports.map((report) => report.apps.length), [2])
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("is cut short by a stop request, which ends well", () =>
+    Effect.gen(function*() {
+      const host = yield* launch(App.layer("slow", Effect.never))
+      const { exit, took } = yield* host.stop
+      assert.strictEqual(took, 0)
+      assert.deepStrictEqual(succeeded(exit).tasks.map((task) => [task.path, task.outcome]), [
+        ["hub/slow/(start)", "interrupted"]
+      ])
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("refuses a layer that is built from itself instead of waiting for it", () =>
+    Effect.gen(function*() {
+      const Cycle: Layer.Layer<never, unknown> = App.layer("a", Effect.void).pipe(
+        Layer.provide(Layer.suspend(() => Cycle))
+      )
+      const error = yield* Effect.flip(Host.launch(Cycle))
+      assert.instanceOf(error, Host.LayerCycle)
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("makes ready known to those who wait for it", () =>
+    Effect.gen(function*() {
+      const host = yield* launch(App.layer("slow", Effect.sleep("1 second")))
+      const waiting = yield* Effect.forkChild(host.inHost(Host.awaitReady))
+      yield* TestClock.adjust(999)
+      assert.isUndefined(waiting.pollUnsafe())
+      yield* TestClock.adjust(1)
+      yield* Fiber.join(waiting)
+      yield* host.stop
+    }).pipe(Effect.provide(makeRecorder().layer)))
+})
+
+describe("looking into a host", () => {
+  it.effect("tree shows every app with its state and dependencies, and every task with its age and place", () =>
+    Effect.gen(function*() {
+      class Db extends Context.Service<Db, string>()("test/core/Host/Db2") {}
+      const A = App.layer(
+        "a",
+        Layer.effect(Db)(Effect.as(
+          Task.spawn(Effect.fn("listen")(() => Effect.never)(), "listener", { kind: "foreground" }),
+          "db"
+        ))
+      )
+      const B = App.layer("b", Effect.andThen(Db, Task.spawn(Effect.never, "poll"))).pipe(Layer.provide(A))
+      const host = yield* launch(B)
+      yield* TestClock.adjust("5 seconds")
+      const tree = yield* host.inHost(Host.tree)
+      assert.strictEqual(tree.path, "hub")
+      assert.deepStrictEqual(tree.apps.map((app) => [app.path, app.state, app.dependsOn]), [
+        ["hub/a", "ready", []],
+        ["hub/b", "ready", ["hub/a"]]
+      ])
+      const [listener] = tree.apps[0]!.tasks
+      assert.deepInclude(listener, { path: "hub/a/listener", kind: "foreground", status: "Running", age: 5000 })
+      assert.match(listener!.place!, /^listen \(.*Host\.test\.ts:\d+:\d+\)$/)
+      assert.deepStrictEqual((yield* host.inHost(Host.apps)).map((app) => app.path), ["hub/a", "hub/b"])
+      yield* host.inHost(Effect.flip(Host.awaitIdle({ within: "1 millis" }))).pipe(
+        Effect.forkChild,
+        Effect.tap(TestClock.adjust(1)),
+        Effect.flatMap(Fiber.join),
+        Effect.map((error) => assert.deepInclude(error, { _tag: "IdleTimeout", busy: ["hub/a/listener"] }))
+      )
+      yield* host.stop
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("the report is plain JSON for machines and comes back as it was", () =>
+    Effect.gen(function*() {
+      const host = yield* launch(Layer.mergeAll(deaf("a"), App.layer("b", App.onStop("fail", Effect.fail("no")))))
+      const report = succeeded((yield* host.stop).exit)
+      const json = JSON.parse(JSON.stringify(Schema.encodeSync(ShutdownReport.ShutdownReport)(report)))
+      const decoded = Schema.decodeUnknownSync(ShutdownReport.ShutdownReport)(json)
+      assert.deepStrictEqual(decoded.tasks, report.tasks)
+      assert.deepStrictEqual(decoded.hooks, report.hooks)
+      assert.deepStrictEqual(decoded.apps, report.apps)
+      assert.strictEqual(decoded.clean, false)
+      assert.strictEqual(ShutdownReport.format(decoded), ShutdownReport.format(report))
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("a reader of the report that fails or hangs does not hold up the end", () => {
+    const recorder = makeRecorder()
+    return Effect.gen(function*() {
+      for (const onReport of [() => Effect.die("no paper"), () => Effect.never]) {
+        const host = yield* launch(idle("a"), { onReport })
+        assert.isAtMost((yield* host.stop).took, 1000)
+      }
+      assert.deepStrictEqual(linesAt(recorder.records, "Error"), [
+        "onReport failed",
+        "onReport did not end within a second; it is given up"
+      ])
+    }).pipe(Effect.provide(recorder.layer))
+  })
+})
+
+describe("bad input", () => {
+  const refused = (effect: Effect.Effect<unknown, unknown>) => Effect.map(Effect.flip(effect), String)
+
+  it.effect("a bad name, limit or exit code is refused with its value", () =>
+    Effect.gen(function*() {
+      assert.match(yield* refused(Host.launch(Layer.empty, { name: "a/b" })), /the name of a host is "a\/b"/)
+      assert.match(yield* refused(Host.launch(Layer.empty, { stopWithin: -1 })), /stopWithin of host "host"/)
+      assert.match(yield* refused(Host.launch(Layer.empty, { stopWithin: Number.NaN })), /this is not a duration/)
+      const host = yield* launch(idle("a"))
+      for (const code of [-1, 256, 1.5, Number.NaN]) {
+        assert.match(yield* refused(host.inHost(Host.requestStop("x", code))), /a whole number from 0 to 255/)
+      }
+      yield* host.stop
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("an app whose limit is above that of its host is refused with both values, a default follows", () =>
+    Effect.gen(function*() {
+      const options = { stopWithin: "2 seconds" } as const
+      assert.match(
+        yield* refused(Host.launch(App.layer("a", Effect.void, { stopWithin: "3 seconds" }), options)),
+        /stopWithin of app "host\/a" is "3 seconds": it does not fit into hostStop, which is 2\.0 s/
+      )
+      const host = yield* launch(idle("a"), options)
+      assert.strictEqual(succeeded((yield* host.stop).exit).apps[0]!.budget, 2000)
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("two apps of one name are refused, wherever they are in the graph", () =>
+    Effect.gen(function*() {
+      const inner = App.layer("a", Effect.void)
+      const outer = App.layer("b", Effect.void).pipe(Layer.provide(App.layer("a", Effect.void)))
+      assert.match(yield* refused(Host.launch(Layer.mergeAll(inner, outer))), /two apps with the path host\/a/)
+    }).pipe(Effect.provide(makeRecorder().layer)))
+})
