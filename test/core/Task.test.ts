@@ -6,6 +6,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as References from "effect/References"
 import { TestClock } from "effect/testing"
@@ -89,11 +90,39 @@ describe("spawning", () => {
     const Greeting = Context.Reference<string>("test/Greeting", { defaultValue: () => "none" })
     return Effect.gen(function*() {
       const task = yield* Task.spawn(
-        Effect.all([Greeting, References.CurrentLogAnnotations]),
+        Effect.all([Greeting, Effect.map(References.CurrentLogAnnotations, (annotations) => annotations.request)]),
         "greet"
       ).pipe(Effect.annotateLogs("request", 7), Effect.provideService(Greeting, "hello"))
-      assert.deepStrictEqual(yield* task.join, ["hello", { request: 7 }])
+      assert.deepStrictEqual(yield* task.join, ["hello", 7])
     }).pipe(Effect.provide(inScope))
+  })
+
+  it.effect("what a task logs names it, also in its children, in every format, and in no other task", () => {
+    const lines: Array<string> = []
+    const collect = (logger: Logger.Logger<unknown, string>) => Logger.map(logger, (line) => void lines.push(line))
+    return Effect.gen(function*() {
+      const inner = Effect.annotateLogs(Effect.log("annotated"), "request", 7)
+      const outer = Effect.gen(function*() {
+        yield* Effect.log("plain")
+        yield* Fiber.join(yield* Effect.forkChild(Effect.log("child")))
+        yield* Effect.annotateLogs(Task.spawn(inner, "inner"), "user", "ann")
+      })
+      yield* Effect.flatMap(Task.spawn(outer, "outer"), (task) => task.join)
+      assert.deepStrictEqual(
+        lines.map((line) => line.replace(/^.*(?=message=)|^.*"message":|"level".*"annotations":|,"spans".*$/g, "")),
+        [
+          "message=plain task=app/outer",
+          "\"plain\",{\"task\":\"app/outer\"}",
+          "message=child task=app/outer",
+          "\"child\",{\"task\":\"app/outer\"}",
+          "message=annotated task=app/inner user=ann request=7",
+          "\"annotated\",{\"task\":\"app/inner\",\"user\":\"ann\",\"request\":7}"
+        ]
+      )
+    }).pipe(
+      Effect.provide(inScope),
+      Effect.provide(Logger.layer([collect(Logger.formatLogFmt), collect(Logger.formatJson)]))
+    )
   })
 
   it.effect("what a task forks with Effect.forkChild ends with it (A12)", () =>

@@ -3,6 +3,8 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as References from "effect/References"
 import * as Result from "effect/Result"
 import { InvalidOption } from "../InvalidOption.ts"
 import { ScopeClosed } from "../ScopeClosed.ts"
@@ -104,11 +106,7 @@ const fork = <A, E, R>(
   link(scope, task)
   if (listened(scope)) emit(scope, { _tag: "Started", path: task.path, kind: task.kind })
 
-  let taskContext = Context.add(context, CurrentTask, task as TaskImpl)
-  // A task spawned into a scope other than the spawner's spawns into its own in turn.
-  if (Context.getOrUndefined(context, CurrentScope) !== scope) {
-    taskContext = Context.add(taskContext, CurrentScope, scope)
-  }
+  const taskContext = Context.add(sharedContext(scope, context), CurrentTask, task as TaskImpl)
 
   depth++
   try {
@@ -126,6 +124,28 @@ const fork = <A, E, R>(
     if (task.phase._tag === "Stopping") task.fiber.interruptUnsafe()
   }
   return task
+}
+
+// Who spawns, often spawns many tasks from one context. What these have in common is made once.
+const sharedContext = <R>(scope: ScopeImpl, context: Context.Context<R>): Context.Context<R> => {
+  if (scope.lastShared?.from === context) return scope.lastShared.context as Context.Context<R>
+  let shared = context
+  const annotations = Context.get(context, References.CurrentLogAnnotations)
+  if (annotations.task !== pathOfCurrentTask) {
+    shared = Context.add(shared, References.CurrentLogAnnotations, { ...annotations, task: pathOfCurrentTask })
+  }
+  // A task spawned into a scope other than the spawner's spawns into its own in turn.
+  if (Context.getOrUndefined(context, CurrentScope) !== scope) shared = Context.add(shared, CurrentScope, scope)
+  scope.lastShared = { from: context, context: shared }
+  return shared
+}
+
+// Every line a task logs names it. One value serves all tasks: it is read when a line is written, in the fiber that
+// writes it.
+const pathOfCurrentTask = {
+  toString: (): string => Fiber.getCurrent()?.getRef(CurrentTask)?.path ?? "",
+  toJSON: (): string => pathOfCurrentTask.toString(),
+  [Symbol.for("nodejs.util.inspect.custom")]: (): string => `'${pathOfCurrentTask.toString()}'`
 }
 
 const startLater = <A, E, R>(task: TaskImpl<A, E>, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>

@@ -204,6 +204,9 @@ export class ScopeImpl {
   /** Tasks of this scope that wait in `awaitIdle`, and so are not busy. */
   idling = 0
   idlingForeground = 0
+  /** What the tasks spawned from one context have in common; see `sharedContext` in `spawn.ts`. */
+  lastShared: { readonly from: Context.Context<never>; readonly context: Context.Context<never> } | undefined =
+    undefined
   /** Tasks with a limit of their own; while there is none, nobody looks for them. */
   ownLimits = false
   readonly names = new Map<string, Namesakes>()
