@@ -51,10 +51,13 @@ export const abandon = (task: TaskImpl, at: number): void => {
   }
 }
 
+const limitOf = (task: TaskImpl): number => task.settings.stopWithin ?? task.scope.stopWithin
+
 export const sayAbandoned = (task: TaskImpl): void => {
   const phase = task.phase
   if (phase._tag !== "Abandoned") return
-  const within = formatMillis(phase.at - phase.since)
+  // What it was given, where a timer came a moment late.
+  const within = formatMillis(Math.min(phase.at - phase.since, limitOf(task)))
   const where = phase.place === undefined ? "" : ` at ${phase.place}`
   say(
     task.fiber.context,
@@ -63,8 +66,6 @@ export const sayAbandoned = (task: TaskImpl): void => {
     { task: task.path, within, ...(phase.place === undefined ? {} : { place: phase.place }) }
   )
 }
-
-const limitOf = (task: TaskImpl): number => task.settings.stopWithin ?? task.scope.stopWithin
 
 export const interruptTask = (task: TaskImpl, reason: string): Effect.Effect<boolean> =>
   Effect.withFiber((fiber) => {
