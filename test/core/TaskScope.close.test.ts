@@ -263,6 +263,21 @@ describe("closing from inside", () => {
       assert.strictEqual(took, 0)
       assert.deepStrictEqual(outcomes(report), { "app/inner/one": "interrupted" })
     }))
+
+  it.effect("and goes on only when the other tasks of its own scope have ended", () =>
+    Effect.gen(function*() {
+      yield* awakeClock
+      const scope = yield* TaskScope.make("app")
+      const child = yield* TaskScope.child(scope, "inner")
+      const wentOnAt = yield* Deferred.make<number>()
+      const closing = TaskScope.close(scope).pipe(
+        Effect.andThen(Effect.flatMap(now, (at) => Deferred.succeed(wentOnAt, at)))
+      )
+      yield* TaskScope.spawn(child, Effect.ensuring(Effect.never, Effect.sleep("1 second")), "slow")
+      yield* TaskScope.spawn(child, Effect.ensuring(Effect.never, Effect.asVoid(closing)), "last")
+      yield* closeAndAdvance(scope)
+      assert.strictEqual(yield* Deferred.await(wentOnAt), 1000)
+    }))
 })
 
 describe("child scopes", () => {
@@ -311,6 +326,29 @@ describe("child scopes", () => {
       assert.deepStrictEqual(outcomes(report), { "app/inner/deaf": "abandoned" })
       assert.strictEqual((yield* Fiber.join(own)).took, 1000)
     }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("made inside a task get no more time than the scope of the task has left", () => {
+    const recorder = makeRecorder()
+    return Effect.gen(function*() {
+      const outer = yield* TaskScope.make("app", { stopWithin: "1 second" })
+      const body = Effect.gen(function*() {
+        const inner = yield* TaskScope.make("inner")
+        yield* TaskScope.spawn(inner, Effect.uninterruptible(Effect.never), "deaf")
+        yield* Effect.addFinalizer(() => Effect.sleep("600 millis"))
+        return yield* Effect.never
+      })
+      yield* TaskScope.spawn(outer, Effect.scoped(body), "task")
+      yield* closeAndAdvance(outer)
+      assert.include(
+        linesAt(recorder.records, "Warn"),
+        "Task app/inner/deaf did not stop within 400 ms; it is abandoned and may still run"
+      )
+      const refused = yield* Effect.flip(
+        TaskScope.make("inner", { stopWithin: "2 seconds" }).pipe(Effect.provideService(TaskScope.TaskScope, outer))
+      )
+      assert.include(refused.message, "it does not fit into stopWithin of scope \"app\", which is 1.0 s")
+    }).pipe(Effect.provide(recorder.layer))
+  })
 
   it.effect("refuse work as soon as the parent stops, also while the parent still waits", () =>
     Effect.gen(function*() {

@@ -206,13 +206,15 @@ const makeUnscoped = (
     yield* Effect.fromResult(checkName("a scope", name))
     const context = yield* Effect.context()
     const limits = yield* Limits
-    const stopWithin = options?.stopWithin === undefined
-      ? limits.taskStop
-      : yield* Effect.fromResult(checkLimit(`stopWithin of scope "${name}"`, options.stopWithin))
     const parent = Context.getOrUndefined(context, CurrentScope)
+    const path = pathOf(parent, name)
+    const around = parent && { name: `stopWithin of scope "${parent.path}"`, millis: parent.stopWithin }
+    const stopWithin = options?.stopWithin === undefined
+      ? Math.min(limits.taskStop, around?.millis ?? Infinity)
+      : yield* Effect.fromResult(checkLimit(`stopWithin of scope "${path}"`, options.stopWithin, around))
     return makeScope({
       name,
-      path: pathOf(parent, name),
+      path,
       parent,
       clock: yield* Clock.Clock,
       context,
@@ -610,13 +612,16 @@ export interface CloseOptions {
  * The close goes on when the fiber that waits for it is interrupted. A task that
  * closes its own scope is interrupted as every other: nothing after its call
  * runs except its finalizers. Called from a finalizer of a task in the scope, it
- * does not wait for that task, which the report then lists as abandoned; use
- * `cancelAll` there.
+ * returns when only such callers are left, with the lines of all others.
  *
  * **Failure**
  *
  * `InvalidOption` when `within` is not positive or above the limit of the scope.
  * The close itself cannot fail. Two closers get the same report.
+ *
+ * **Gotchas**
+ *
+ * To close the scope of an app is to stop the app, with its hooks and limits.
  *
  * **Example** (A task that does not stop)
  *

@@ -71,6 +71,7 @@ export type AppPhase =
 
 /** What an app needs from the host around it, if there is one. */
 export interface AppHost {
+  readonly root: ScopeImpl
   readonly requestStop: (request: StopRequest) => boolean
   readonly startFailed: (app: AppImpl) => void
   readonly appStopped: (app: AppImpl, report: ShutdownReport) => void
@@ -410,10 +411,9 @@ const finish = (
     life.scope
   )
   app.host?.appStopped(app, report)
-  // A host says it once for all its apps.
-  say(app.context, report.clean ? app.host === undefined ? "Info" : "Debug" : "Warn", summary(report), {
-    app: app.path
-  })
+  // A host that stops says it once for all its apps.
+  const level = report.clean ? app.host?.root.state._tag === "Stopping" ? "Debug" : "Info" : "Warn"
+  say(app.context, level, summary(report), { app: app.path })
   Deferred.doneUnsafe(done, Effect.succeed(report))
 }
 
