@@ -203,6 +203,24 @@ describe("an app stops", () => {
     }).pipe(Effect.provide(recorder.layer))
   })
 
+  it.effect("with the hooks before the drain, and interrupts a hook at its limit", () =>
+    Effect.gen(function*() {
+      const log: Array<string> = []
+      const { close } = yield* build(App.layer(
+        "sensor",
+        Effect.gen(function*() {
+          const upload = Effect.andThen(Effect.sleep("1 second"), say(log, "uploaded"))
+          yield* Task.spawn(upload, "upload", { kind: "foreground" })
+          yield* App.onStop("hang", Effect.onInterrupt(Effect.never, () => say(log, "hook interrupted")), {
+            within: "100 millis"
+          })
+          yield* App.onStop("announce", say(log, "announced"))
+        })
+      ))
+      assert.strictEqual((yield* close).took, 1000)
+      assert.deepStrictEqual(log, ["announced", "hook interrupted", "uploaded"])
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
   it.effect("and several hanging hooks share the time, so that each of them gets its turn", () =>
     Effect.gen(function*() {
       const log: Array<string> = []
@@ -525,11 +543,11 @@ describe("bad input", () => {
       )
       assert.match(
         yield* refused(App.layer("a", Effect.die("ran"), { stopWithin: "3 seconds", taskStopWithin: "4 seconds" })),
-        /taskStopWithin of app "a" is "4 seconds": it does not fit into appStop, which is 3\.0 s/
+        /taskStopWithin of app "a" is "4 seconds": it does not fit into stopWithin of app "a", which is 3\.0 s/
       )
       assert.match(
         yield* refused(App.layer("a", Effect.die("ran"), { stopWithin: "1 minute" })),
-        /it does not fit into hostStop, which is 30\.0 s/
+        /it does not fit into the stop of its host \(.*\), which is 30\.0 s/
       )
     }))
 

@@ -416,7 +416,7 @@ describe("bad input", () => {
       const options = { stopWithin: "2 seconds" } as const
       assert.match(
         yield* refused(Host.launch(App.layer("a", Effect.void, { stopWithin: "3 seconds" }), options)),
-        /stopWithin of app "host\/a" is "3 seconds": it does not fit into hostStop, which is 2\.0 s/
+        /stopWithin of app "host\/a" is "3 seconds": it does not fit into the stop of its host \(.*\), which is 2\.0 s/
       )
       const host = yield* launch(idle("a"), options)
       assert.strictEqual(succeeded((yield* host.stop).exit).apps[0]!.budget, 2000)

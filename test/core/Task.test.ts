@@ -200,6 +200,13 @@ describe("start", () => {
       assert.isTrue(ran)
     }).pipe(Effect.provide(inScope)))
 
+  it.effect("a task that is asked to stop before its own spawn has returned is interrupted at its first wait", () =>
+    Effect.gen(function*() {
+      const scope = yield* TaskScope.TaskScope
+      const task = yield* Task.spawn(Effect.andThen(TaskScope.cancelAll(scope), Effect.never), "self")
+      assert.strictEqual(task.status._tag === "Ended" && task.status.outcome, "interrupted")
+    }).pipe(Effect.provide(inScope)))
+
   it.effect("a deferred task that is stopped before its first step is told apart", () =>
     Effect.gen(function*() {
       const scope = yield* TaskScope.TaskScope
@@ -274,6 +281,18 @@ describe("the handle", () => {
       const exit = yield* task.await
       assert.isTrue(Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause))
       assert.isFalse(after)
+    }).pipe(Effect.provide(inScope)))
+
+  it.effect("a task that interrupts itself where it cannot be interrupted does not wait for itself", () =>
+    Effect.gen(function*() {
+      const self = yield* Deferred.make<Task.Task>()
+      const task = yield* Task.spawn(
+        Effect.uninterruptible(Effect.flatMap(Deferred.await(self), (task) => task.interrupt())),
+        "self"
+      )
+      yield* Deferred.succeed(self, task)
+      yield* task.await
+      assert.strictEqual(task.status._tag, "Ended")
     }).pipe(Effect.provide(inScope)))
 
   it.effect("the current task is known inside, also in the fibers that it forks, and nowhere else", () =>

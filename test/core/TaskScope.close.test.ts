@@ -243,6 +243,50 @@ describe("closing from inside", () => {
       assert.strictEqual(outside.took, 1000)
     }))
 
+  it.effect("who waits for the close in a finalizer is not given up with those that are stuck", () => {
+    const recorder = makeRecorder()
+    return Effect.gen(function*() {
+      const scope = yield* TaskScope.make("app", { stopWithin: "1 second" })
+      yield* TaskScope.spawn(scope, Effect.uninterruptible(Effect.never), "deaf")
+      yield* TaskScope.spawn(scope, Effect.ensuring(Effect.never, Effect.asVoid(TaskScope.close(scope))), "last")
+      const { report, took } = yield* closeAndAdvance(scope)
+      assert.strictEqual(took, 1000)
+      assert.deepStrictEqual(outcomes(report), { "app/deaf": "abandoned", "app/last": "interrupted" })
+      assert.strictEqual(linesAt(recorder.records, "Warn").length, 1)
+    }).pipe(Effect.provide(recorder.layer))
+  })
+
+  it.effect("unless it hangs itself after that", () => {
+    const recorder = makeRecorder()
+    return Effect.gen(function*() {
+      const scope = yield* TaskScope.make("app", { stopWithin: "1 second" })
+      const hangs = Effect.andThen(TaskScope.close(scope), Effect.never)
+      yield* TaskScope.spawn(scope, Effect.ensuring(Effect.never, hangs), "last")
+      const { report, took } = yield* closeAndAdvance(scope)
+      assert.strictEqual(took, 1000)
+      assert.deepStrictEqual(outcomes(report), { "app/last": "abandoned" })
+      assert.match(linesAt(recorder.records, "Warn")[0]!, /^Task app\/last did not stop within 1\.0 s/)
+      yield* TaskScope.spawn(yield* TaskScope.make("other"), Effect.void, "fine")
+    }).pipe(Effect.provide(recorder.layer))
+  })
+
+  it.effect("one of them that is given up by its handle does not let the rest go on early", () =>
+    Effect.gen(function*() {
+      yield* awakeClock
+      const scope = yield* TaskScope.make("app")
+      const wentOnAt = yield* Deferred.make<number>()
+      const closing = TaskScope.close(scope).pipe(
+        Effect.andThen(Effect.flatMap(now, (at) => Deferred.succeed(wentOnAt, at)))
+      )
+      yield* TaskScope.spawn(scope, Effect.ensuring(Effect.never, Effect.sleep("2 seconds")), "slow")
+      const last = yield* TaskScope.spawn(scope, Effect.ensuring(Effect.never, Effect.asVoid(closing)), "last", {
+        stopWithin: "500 millis"
+      })
+      yield* Effect.forkChild(last.interrupt(), { startImmediately: true })
+      yield* TestClock.adjust("3 seconds")
+      assert.strictEqual(yield* Deferred.await(wentOnAt), 2000)
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
   it.effect("two tasks that close their scope in their finalizers do not wait for each other", () =>
     Effect.gen(function*() {
       const scope = yield* TaskScope.make("app")
@@ -327,26 +371,58 @@ describe("child scopes", () => {
       assert.strictEqual((yield* Fiber.join(own)).took, 1000)
     }).pipe(Effect.provide(makeRecorder().layer)))
 
-  it.effect("made inside a task get no more time than the scope of the task has left", () => {
+  it.effect("made inside a task belong to the scope of the task: listed, stopped and reported with it", () =>
+    Effect.gen(function*() {
+      const outer = yield* TaskScope.make("app", { stopWithin: "1 second" })
+      const session = TaskScope.use(
+        "session",
+        () => Effect.andThen(Task.spawn(Effect.uninterruptible(Effect.never), "deaf"), Effect.never)
+      )
+      yield* TaskScope.spawn(outer, session, "one")
+      yield* TaskScope.spawn(outer, session, "two")
+      assert.deepStrictEqual((yield* TaskScope.tasks(outer)).map((task) => task.path), [
+        "app/one",
+        "app/two",
+        "app/session/(body)",
+        "app/session/deaf",
+        "app/session#2/(body)",
+        "app/session#2/deaf"
+      ])
+      yield* TaskScope.awaitIdle(outer)
+      const { report, took } = yield* closeAndAdvance(outer)
+      assert.strictEqual(took, 1000)
+      assert.deepInclude(outcomes(report), {
+        "app/session/deaf": "abandoned",
+        "app/session/(body)": "interrupted",
+        "app/session#2/deaf": "abandoned"
+      })
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("with a limit above that of the scope around are refused with both values", () =>
+    Effect.gen(function*() {
+      const outer = yield* TaskScope.make("app", { stopWithin: "1 second" })
+      const inOuter = Effect.provideService(TaskScope.TaskScope, outer)
+      const refused = yield* Effect.flip(inOuter(TaskScope.make("inner", { stopWithin: "2 seconds" })))
+      assert.include(refused.message, "it does not fit into stopWithin of scope \"app\", which is 1.0 s")
+      assert.strictEqual((yield* inOuter(TaskScope.make("inner"))).stopWithin, 1000)
+    }))
+
+  it.effect("made for clean-up while the scope around stops do work, for the time that one has left", () => {
     const recorder = makeRecorder()
     return Effect.gen(function*() {
       const outer = yield* TaskScope.make("app", { stopWithin: "1 second" })
-      const body = Effect.gen(function*() {
-        const inner = yield* TaskScope.make("inner")
-        yield* TaskScope.spawn(inner, Effect.uninterruptible(Effect.never), "deaf")
-        yield* Effect.addFinalizer(() => Effect.sleep("600 millis"))
-        return yield* Effect.never
-      })
-      yield* TaskScope.spawn(outer, Effect.scoped(body), "task")
-      yield* closeAndAdvance(outer)
-      assert.include(
-        linesAt(recorder.records, "Warn"),
-        "Task app/inner/deaf did not stop within 400 ms; it is abandoned and may still run"
-      )
-      const refused = yield* Effect.flip(
-        TaskScope.make("inner", { stopWithin: "2 seconds" }).pipe(Effect.provideService(TaskScope.TaskScope, outer))
-      )
-      assert.include(refused.message, "it does not fit into stopWithin of scope \"app\", which is 1.0 s")
+      let flushed = false
+      const flush = TaskScope.use("flush", () =>
+        Effect.andThen(
+          Task.spawn(Effect.sync(() => (flushed = true)), "quick"),
+          Task.spawn(Effect.uninterruptible(Effect.never), "deaf")
+        ))
+      const body = Effect.ensuring(Effect.never, Effect.andThen(Effect.sleep("600 millis"), Effect.ignore(flush)))
+      yield* TaskScope.spawn(outer, body, "task")
+      const { took } = yield* closeAndAdvance(outer)
+      yield* TestClock.adjust("10 seconds")
+      assert.strictEqual(took, 1000)
+      assert.isTrue(flushed)
     }).pipe(Effect.provide(recorder.layer))
   })
 

@@ -51,6 +51,17 @@ describe("awaitIdle", () => {
       }))
   }
 
+  it.effect("waits for a task that is started by who waited for the last one", () =>
+    Effect.gen(function*() {
+      const scope = yield* TaskScope.make("app")
+      const first = yield* TaskScope.spawn(scope, Effect.sleep(10), "first", foreground)
+      yield* Effect.forkChild(
+        Effect.andThen(first.await, TaskScope.spawn(scope, Effect.sleep(20), "second", foreground)),
+        { startImmediately: true }
+      )
+      assert.strictEqual(yield* idleAfter(scope), 30)
+    }))
+
   it.effect("called from a task it does not wait for that task (G4)", () =>
     Effect.gen(function*() {
       const scope = yield* TaskScope.make("app")

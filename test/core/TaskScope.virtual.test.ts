@@ -1,4 +1,4 @@
-import { App, Task, TaskScope } from "@ambit/core"
+import { App, Host, Task, TaskScope } from "@ambit/core"
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -41,7 +41,16 @@ describe("under a virtual clock that nobody advances", () => {
       )
       const { exit, took } = yield* runAsTest(Effect.scoped(Layer.build(Stuck)))
       assert.isBelow(took, 2500)
-      assert.match(failure(exit), /app could not close: .*: app\/stuck, app\/hang\./)
+      assert.match(failure(exit), /app could not close: .*: app\/stuck, app\/hang, app\/\(resources\)\./)
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.live("a host does as well", () =>
+    Effect.gen(function*() {
+      const Stuck = App.layer("app", Task.spawn(Effect.uninterruptible(Effect.never), "stuck"))
+      const Stopper = App.layer("stopper", Host.requestStop("done"))
+      const { exit, took } = yield* runAsTest(Host.launch(Layer.mergeAll(Stuck, Stopper), { name: "hub" }))
+      assert.isBelow(took, 2500)
+      assert.match(failure(exit), /hub could not close: the virtual clock stood still, .*: hub\/app\/stuck\./)
     }).pipe(Effect.provide(makeRecorder().layer)))
 
   it.live("a scope whose tasks end by themselves closes at once", () =>

@@ -12,6 +12,7 @@ import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { hasProperty } from "effect/Predicate"
+import type * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import { AppCycle, DuplicateApp, StartFailed, type StartTimeout } from "./AppError.ts"
 import {
@@ -29,15 +30,15 @@ import {
 import { wallTimeOf } from "./internal/clock.ts"
 import { endedByStandstill } from "./internal/close.ts"
 import { CurrentHost } from "./internal/host.ts"
-import { checkLimit } from "./internal/limit.ts"
+import { checkLimit, resolveLimits } from "./internal/limit.ts"
 import { beforeRelease } from "./internal/memo.ts"
 import { checkName, joinPath } from "./internal/names.ts"
 import { refusal } from "./internal/spawn.ts"
 import { CurrentScope, CurrentTask, refusingScope } from "./internal/state.ts"
 import { InvalidOption } from "./InvalidOption.ts"
-import * as Limits from "./Limits.ts"
+import { Limits } from "./Limits.ts"
 import type { ScopeClosed } from "./ScopeClosed.ts"
-import type { ShutdownReport } from "./ShutdownReport.ts"
+import { type ShutdownReport, stuckPaths } from "./ShutdownReport.ts"
 import { StoodStill, type TaskScope } from "./TaskScope.ts"
 
 export { AppCycle, DuplicateApp, StartFailed, StartTimeout, StopTimeout } from "./AppError.ts"
@@ -255,24 +256,24 @@ const dependenciesIn = (context: Context.Context<never>): ReadonlySet<AppImpl> =
   return dependencies
 }
 
-const resolveLimits = (path: string, options: AppOptions, around: Limits.Limits) =>
-  Effect.mapError(
-    Effect.fromResult(
-      Limits.resolve({
-        appStart: options.startWithin,
-        appStop: options.stopWithin,
-        drain: options.drain,
-        taskStop: options.taskStopWithin
-      }, around)
-    ),
-    (error) => new InvalidOption({ ...error, option: `${optionNames[error.option] ?? error.option} of app "${path}"` })
+const limitsOf = (path: string, options: AppOptions, around: Limits): Result.Result<Limits, InvalidOption> =>
+  resolveLimits(
+    {
+      appStart: options.startWithin,
+      appStop: options.stopWithin,
+      drain: options.drain,
+      taskStop: options.taskStopWithin
+    },
+    around,
+    {
+      hostStop: "the stop of its host (stopWithin of Host.launch, or hostStop of the Limits)",
+      appStart: `startWithin of app "${path}"`,
+      appStop: `stopWithin of app "${path}"`,
+      hookStop: `hookStop of app "${path}"`,
+      drain: `drain of app "${path}"`,
+      taskStop: `taskStopWithin of app "${path}"`
+    }
   )
-
-const optionNames: Record<string, string> = {
-  appStart: "startWithin",
-  appStop: "stopWithin",
-  taskStop: "taskStopWithin"
-}
 
 const make = (
   name: string,
@@ -292,7 +293,7 @@ const make = (
       parent,
       host: Context.getOrUndefined(context, CurrentHost),
       clock: yield* Clock.Clock,
-      limits: yield* resolveLimits(path, options ?? {}, yield* Limits.Limits),
+      limits: yield* Effect.fromResult(limitsOf(path, options ?? {}, yield* Limits)),
       context,
       dependencies: dependenciesIn(context),
       build: (resources) =>
@@ -343,18 +344,14 @@ const register = (
     )
   })
 
+const reasonAround = (app: AppImpl): string | undefined =>
+  app.parent?.state._tag === "Stopping" ? app.parent.state.reason : undefined
+
 const stopAtLast = (app: AppImpl): Effect.Effect<void> =>
-  Effect.flatMap(stopImpl(app, "its layer was closed"), (report) =>
-    endedByStandstill(report)
-      ? Effect.die(
-        new StoodStill({
-          scope: app.path,
-          stuck: [
-            ...report.tasks.filter((task) => task.outcome === "abandoned").map((task) => task.path),
-            ...report.hooks.filter((hook) => hook.outcome === "abandoned").map((hook) => hook.path)
-          ]
-        })
-      )
+  Effect.flatMap(stopImpl(app, reasonAround(app) ?? "its layer was closed"), (report) =>
+    // A host tells the standstill of all its apps itself.
+    endedByStandstill(report) && app.host === undefined
+      ? Effect.die(new StoodStill({ scope: app.path, stuck: stuckPaths(report) }))
       : Effect.void)
 
 /**

@@ -10,14 +10,13 @@ import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
-import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import type { App, AppState } from "./App.ts"
 import type { HostFailed, LayerCycle } from "./HostError.ts"
 import { type AppImpl, stateNames } from "./internal/app.ts"
 import { now } from "./internal/clock.ts"
 import { CurrentHost, type HostImpl, type HostTypeId, launch as launchImpl } from "./internal/host.ts"
-import { checkLimit } from "./internal/limit.ts"
+import { resolveLimits } from "./internal/limit.ts"
 import { checkName } from "./internal/names.ts"
 import { placeOf } from "./internal/place.ts"
 import { type ScopeImpl, tasksOf } from "./internal/state.ts"
@@ -131,14 +130,22 @@ export const launch = <ROut, E, R>(
     const name = options?.name ?? "host"
     yield* Effect.fromResult(checkName("a host", name))
     const around = yield* Limits.Limits
-    const stopWithin = options?.stopWithin === undefined
-      ? around.hostStop
-      : yield* Effect.fromResult(checkLimit(`stopWithin of host "${name}"`, options.stopWithin))
+    // What the limits of the apps default to follows a shorter host.
+    const limits = yield* Effect.fromResult(
+      resolveLimits({ hostStop: options?.stopWithin }, around, {
+        hostStop: `stopWithin of host "${name}"`,
+        appStart: "appStart",
+        appStop: "appStop",
+        hookStop: "hookStop",
+        drain: "drain",
+        taskStop: "taskStop"
+      })
+    )
     return yield* launchImpl(
       apps as unknown as Layer.Layer<never, unknown>,
       {
         name,
-        limits: yield* Effect.fromResult(within(name, around, stopWithin)),
+        limits,
         stopWhenIdle: options?.stopWhenIdle ?? false,
         onReport: options?.onReport ?? (() => Effect.void)
       },
@@ -146,15 +153,6 @@ export const launch = <ROut, E, R>(
       yield* Effect.context()
     )
   }) as Effect.Effect<ShutdownReport, E | HostFailed | LayerCycle | InvalidOption, Exclude<R, Host>>
-
-// The default limits of the apps follow a shorter host. Limits that somebody set must fit into it.
-const within = (name: string, around: Limits.Limits, hostStop: number): Result.Result<Limits.Limits, InvalidOption> =>
-  around === Limits.defaults || around.appStop <= hostStop
-    ? Limits.resolve({}, { ...around, hostStop })
-    : Result.mapError(
-      checkLimit(`appStop`, around.appStop, { name: `stopWithin of host "${name}"`, millis: hostStop }),
-      (error) => error
-    ) as Result.Result<never, InvalidOption>
 
 /**
  * Asks the host to stop, and does not wait.

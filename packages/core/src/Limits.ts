@@ -12,7 +12,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import { type Bound, checkLimit, checkOptionalLimit } from "./internal/limit.ts"
+import { resolveLimits } from "./internal/limit.ts"
 import type { InvalidOption } from "./InvalidOption.ts"
 
 /**
@@ -95,15 +95,6 @@ export const Limits: Context.Reference<Limits> = Context.Reference<Limits>("@amb
   defaultValue: () => defaults
 })
 
-// A limit that was given must fit; one that was not follows.
-const within = (
-  option: string,
-  value: Duration.Input | undefined,
-  fallback: number,
-  bound: Bound
-): Result.Result<number, InvalidOption> =>
-  value === undefined ? Result.succeed(Math.min(fallback, bound.millis)) : checkLimit(option, value, bound)
-
 /**
  * Checks options and fills in what is not given.
  *
@@ -125,26 +116,14 @@ const within = (
  * @category constructors
  * @since 0.1.0
  */
-export const resolve = (options: LimitOptions, base: Limits = defaults): Result.Result<Limits, InvalidOption> =>
-  Result.gen(function*() {
-    const hostStop = options.hostStop === undefined ? base.hostStop : yield* checkLimit("hostStop", options.hostStop)
-    const inHost = { name: "hostStop", millis: hostStop }
-    const appStop = yield* within("appStop", options.appStop, base.appStop, inHost)
-    const inApp = { name: "appStop", millis: appStop }
-    return {
-      hostStop,
-      appStart: options.appStart === undefined
-        ? base.appStart
-        : yield* checkOptionalLimit("appStart", options.appStart),
-      appStop,
-      hookStop: yield* within("hookStop", options.hookStop, base.hookStop, inApp),
-      drain: options.drain === "none"
-        ? undefined
-        : options.drain === undefined && base.drain === undefined
-        ? undefined
-        : yield* within("drain", options.drain, base.drain ?? defaults.drain!, inApp),
-      taskStop: yield* within("taskStop", options.taskStop, base.taskStop, inApp)
-    }
+export const resolve = (options: LimitOptions): Result.Result<Limits, InvalidOption> =>
+  resolveLimits(options, defaults, {
+    hostStop: "hostStop",
+    appStart: "appStart",
+    appStop: "appStop",
+    hookStop: "hookStop",
+    drain: "drain",
+    taskStop: "taskStop"
   })
 
 /**

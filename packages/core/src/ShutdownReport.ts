@@ -220,6 +220,17 @@ export const makeLazily = (
   })
 }
 
+/**
+ * The paths of everything that was given up.
+ *
+ * @internal
+ */
+export const stuckPaths = (self: ShutdownReport): Array<string> => [
+  ...self.tasks.filter((task) => task.outcome === "abandoned").map((task) => task.path),
+  ...self.hooks.filter((hook) => hook.outcome === "abandoned").map((hook) => hook.path),
+  ...self.apps.filter((app) => app.resources === "abandoned").map((app) => `${app.path}/(resources)`)
+]
+
 const isCleanOutcome = (outcome: TaskOutcome): boolean =>
   outcome !== "failed" && outcome !== "killed" && outcome !== "abandoned"
 

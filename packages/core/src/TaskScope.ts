@@ -39,7 +39,7 @@ import { now } from "./internal/clock.ts"
 import { close as closeImpl, endedByStandstill } from "./internal/close.ts"
 import { awaitQuiet, busyPaths } from "./internal/idle.ts"
 import { checkLimit } from "./internal/limit.ts"
-import { makeChild, makeScope } from "./internal/makeScope.ts"
+import { makeScope } from "./internal/makeScope.ts"
 import { checkName, joinPath } from "./internal/names.ts"
 import { say } from "./internal/say.ts"
 import { refusal, spawn as spawnImpl } from "./internal/spawn.ts"
@@ -48,7 +48,7 @@ import { interruptAll } from "./internal/stopTask.ts"
 import { type InvalidOption } from "./InvalidOption.ts"
 import { Limits } from "./Limits.ts"
 import type { ScopeClosed } from "./ScopeClosed.ts"
-import { formatMillis, type ShutdownReport } from "./ShutdownReport.ts"
+import { formatMillis, type ShutdownReport, stuckPaths } from "./ShutdownReport.ts"
 import type { SpawnOptions, Task, TaskEvent, TaskFailure } from "./Task.ts"
 
 /**
@@ -176,7 +176,7 @@ export class StoodStill extends Schema.TaggedError<StoodStill>("@ambit/core/Task
   stuck: Schema.Array(Schema.String)
 }) {
   override get message(): string {
-    return `${this.scope} could not close: the virtual clock stood still, and these tasks did not stop: ${
+    return `${this.scope} could not close: the virtual clock stood still, and these did not stop: ${
       this.stuck.join(", ")
     }. Let them end, or close the scope in the test and advance the TestClock`
   }
@@ -214,13 +214,13 @@ const makeUnscoped = (
       : yield* Effect.fromResult(checkLimit(`stopWithin of scope "${path}"`, options.stopWithin, around))
     return makeScope({
       name,
-      path,
       parent,
       clock: yield* Clock.Clock,
       context,
       stopWithin,
       owner: parent?.owner,
-      defaultForeground
+      defaultForeground,
+      apart: true
     })
   })
 
@@ -228,12 +228,7 @@ const makeUnscoped = (
 const finalize = (scope: ScopeImpl, reason: string): Effect.Effect<void> =>
   Effect.flatMap(closeImpl(scope, { reason }), (report) =>
     endedByStandstill(report)
-      ? Effect.die(
-        new StoodStill({
-          scope: scope.path,
-          stuck: report.tasks.filter((task) => task.outcome === "abandoned").map((task) => task.path)
-        })
-      )
+      ? Effect.die(new StoodStill({ scope: scope.path, stuck: stuckPaths(report) }))
       : Effect.void)
 
 /**
@@ -241,8 +236,10 @@ const finalize = (scope: ScopeImpl, reason: string): Effect.Effect<void> =>
  *
  * **Details**
  *
- * Inside an app or another scope its path starts with that one's, and it never
- * gets more time to stop than that one has left.
+ * Inside an app or another scope it is part of that one: its path starts with
+ * that one's, which lists its tasks, stops it with itself at the latest, and
+ * reports on it. It never gets more time to stop than that one has left. Only
+ * `awaitIdle` and the drain of the scope around do not wait for it.
  *
  * **Ordering**
  *
@@ -375,7 +372,16 @@ export const child: {
           millis: parent.stopWithin
         }))
       if (refusingScope(parent) !== undefined) return yield* refusal(parent, name)
-      return face(makeChild(parent, name, stopWithin))
+      return face(makeScope({
+        name,
+        parent,
+        clock: parent.clock,
+        context: parent.context,
+        stopWithin,
+        owner: parent.owner,
+        defaultForeground: parent.defaultForeground,
+        apart: false
+      }))
     })
 )
 

@@ -32,7 +32,7 @@ import { now, waitUntil, wallTimeOf } from "./clock.ts"
 import { awaitStopOf, deadlineAround, endedByStandstill, liveWithin, standstills, startClose } from "./close.ts"
 import type { StopRequest } from "./host.ts"
 import { awaitQuiet } from "./idle.ts"
-import { makeChild, makeScope } from "./makeScope.ts"
+import { makeScope } from "./makeScope.ts"
 import { placeOf } from "./place.ts"
 import { emit, listened, say } from "./say.ts"
 import { spawn } from "./spawn.ts"
@@ -161,16 +161,15 @@ const makeLife = (app: AppImpl): Life => {
     owner: { path: app.path, host: app.host !== undefined, stopApp, stopHost }
   }
   const { taskStop } = app.limits
-  const scope = app.parent !== undefined
-    ? makeChild(app.parent, app.name, taskStop, own)
-    : makeScope({
-      ...own,
-      name: app.name,
-      path: app.path,
-      parent: undefined,
-      stopWithin: taskStop,
-      defaultForeground: false
-    })
+  const scope = makeScope({
+    ...own,
+    name: app.name,
+    path: app.path,
+    parent: app.parent,
+    stopWithin: taskStop,
+    defaultForeground: false,
+    apart: false
+  })
   scope.stop = (reason) => stop(app, reason)
   return { scope, resources: EffectScope.makeUnsafe(), hooks: [] }
 }

@@ -76,10 +76,7 @@ export const beginStop = (scope: ScopeImpl, reason: string, within: number): Sto
 // Stopping → Closed.
 export const finish = (scope: ScopeImpl, state: Stopping, report: ShutdownReport): void => {
   scope.state = { _tag: "Closed", report }
-  if (scope.parent !== undefined) {
-    scope.parent.children.delete(scope)
-    releaseOrdinal(scope.parent.names, scope.name)
-  }
+  if (scope.parent?.children.delete(scope) === true) releaseOrdinal(scope.parent.names, scope.name)
   if (listened(scope)) emit(scope, { _tag: "ScopeClosed", path: scope.path, report })
   if (scope.pubsub !== undefined) PubSub.endUnsafe(scope.pubsub, Exit.void)
   Deferred.doneUnsafe(state.othersDone, Effect.succeed(report))

@@ -23,10 +23,11 @@ import * as Layer from "effect/Layer"
 import * as EffectScope from "effect/Scope"
 import { HostFailed } from "../HostError.ts"
 import * as Limits from "../Limits.ts"
-import { type AppReport, makeLazily, type ShutdownReport, summary } from "../ShutdownReport.ts"
+import { type AppReport, makeLazily, type ShutdownReport, stuckPaths, summary } from "../ShutdownReport.ts"
+import { StoodStill } from "../TaskScope.ts"
 import type { AppImpl } from "./app.ts"
 import { now, waitUntil, wallTimeOf } from "./clock.ts"
-import { beginStop, finish } from "./close.ts"
+import { beginStop, endedByStandstill, finish, standstills } from "./close.ts"
 import { awaitQuiet } from "./idle.ts"
 import { makeScope } from "./makeScope.ts"
 import { refuseCycles } from "./memo.ts"
@@ -94,13 +95,13 @@ export const launch = (
     Effect.gen(function*() {
       const host = new HostImpl(makeScope({
         name: settings.name,
-        path: settings.name,
         parent: undefined,
         clock,
         context,
         stopWithin: settings.limits.hostStop,
         owner: undefined,
-        defaultForeground: false
+        defaultForeground: false,
+        apart: false
       }))
       const layers = EffectScope.makeUnsafe()
       const memoMap = refuseCycles(Layer.makeMemoMapUnsafe())
@@ -121,6 +122,9 @@ export const launch = (
       const report = yield* stop(host, request, build, layers, clock)
       say(context, report.clean ? "Info" : "Warn", summary(report), { host: host.name })
       yield* giveReport(host, report, settings, clock)
+      if (endedByStandstill(report)) {
+        return yield* Effect.die(new StoodStill({ scope: host.name, stuck: stuckPaths(report) }))
+      }
       if (Exit.isFailure(waited)) return yield* Effect.failCause(waited.cause)
       const built = build.pollUnsafe()
       // The error of an app that did not start says more than that it did not.
@@ -178,6 +182,7 @@ const stop = (
       yield* waitUntil(Effect.andThen(remaining, Fiber.await(closing)), clock, state.deadline, progress)
     }
     const report = makeReport(host, state, request, closing, clock)
+    if (end === "standstill" || host.reports.some(endedByStandstill)) standstills.add(report)
     finish(host.root, state, report)
     return report
   })

@@ -2,23 +2,27 @@
  * Waiting until a scope and everything in it is idle.
  */
 import * as Effect from "effect/Effect"
-import { allTasksOf, countIdling, CurrentTask, isLive, isWithin, notify, type ScopeImpl, untilHolds } from "./state.ts"
+import { countIdling, CurrentTask, isLive, isWithin, notify, type ScopeImpl, tasksOf, untilHolds } from "./state.ts"
 
 /** Whether nothing in the tree is busy; a task that itself waits in `awaitIdle` is not. */
 const isIdle = (scope: ScopeImpl, background: boolean): boolean => {
   if (background ? scope.live > scope.idling : scope.liveForeground > scope.idlingForeground) return false
   for (const child of scope.children) {
-    if (!isIdle(child, background)) return false
+    if (!child.apart && !isIdle(child, background)) return false
   }
   return true
 }
 
-/** Waits until nothing in the tree is busy, also not what was started by what ended last. */
+/**
+ * Waits until nothing in the tree is busy, and still is not a turn later: who
+ * waited for the last task may start the next one.
+ */
 const quiet = (scope: ScopeImpl, background: boolean): Effect.Effect<void> =>
-  Effect.flatMap(
-    untilHolds(scope, () => isIdle(scope, background)),
-    () => isIdle(scope, background) ? Effect.void : quiet(scope, background)
-  )
+  Effect.suspend(() => {
+    const holds = () => isIdle(scope, background)
+    if (holds()) return Effect.void
+    return Effect.andThen(Effect.andThen(untilHolds(scope, holds), Effect.yieldNow), quiet(scope, background))
+  })
 
 /** `quiet`, from outside or from a task inside, which then does not wait for itself. */
 export const awaitQuiet = (scope: ScopeImpl, background: boolean): Effect.Effect<void> =>
@@ -38,7 +42,7 @@ export const awaitQuiet = (scope: ScopeImpl, background: boolean): Effect.Effect
   })
 
 /** The paths of what `awaitQuiet` waits for. */
-export const busyPaths = (scope: ScopeImpl, background: boolean): Array<string> =>
-  allTasksOf(scope)
-    .filter((task) => (background || task.foreground) && task.phase._tag !== "Abandoned")
-    .map((task) => task.path)
+export const busyPaths = (scope: ScopeImpl, background: boolean): Array<string> => [
+  ...tasksOf(scope).filter((task) => isLive(task) && (background || task.foreground)).map((task) => task.path),
+  ...[...scope.children].filter((child) => !child.apart).flatMap((child) => busyPaths(child, background))
+]

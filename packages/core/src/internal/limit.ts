@@ -2,6 +2,7 @@ import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import { InvalidOption } from "../InvalidOption.ts"
+import type { LimitOptions, Limits } from "../Limits.ts"
 import { formatMillis } from "../ShutdownReport.ts"
 
 /** A limit that another one must fit into. */
@@ -66,3 +67,43 @@ export const checkOptionalLimit = (
   bound?: Bound
 ): Result.Result<number | undefined, InvalidOption> =>
   value === "none" ? Result.succeed(undefined) : checkLimit(option, value, bound)
+
+// A limit that was given must fit; one that was not follows.
+const within = (
+  option: string,
+  value: Duration.Input | undefined,
+  fallback: number,
+  bound: Bound
+): Result.Result<number, InvalidOption> =>
+  value === undefined ? Result.succeed(Math.min(fallback, bound.millis)) : checkLimit(option, value, bound)
+
+/**
+ * Checks limits against each other and fills in what is not given from `base`.
+ * `names` are what whoever gave them calls them.
+ */
+export const resolveLimits = (
+  options: LimitOptions,
+  base: Limits,
+  names: Readonly<Record<keyof LimitOptions, string>>
+): Result.Result<Limits, InvalidOption> =>
+  Result.gen(function*() {
+    const hostStop = options.hostStop === undefined
+      ? base.hostStop
+      : yield* checkLimit(names.hostStop, options.hostStop)
+    const appStop = yield* within(names.appStop, options.appStop, base.appStop, {
+      name: names.hostStop,
+      millis: hostStop
+    })
+    const inApp = { name: names.appStop, millis: appStop }
+    const noDrain = options.drain === "none" || (options.drain === undefined && base.drain === undefined)
+    return {
+      hostStop,
+      appStart: options.appStart === undefined
+        ? base.appStart
+        : yield* checkOptionalLimit(names.appStart, options.appStart),
+      appStop,
+      hookStop: yield* within(names.hookStop, options.hookStop, base.hookStop, inApp),
+      drain: noDrain ? undefined : yield* within(names.drain, options.drain, base.drain ?? appStop, inApp),
+      taskStop: yield* within(names.taskStop, options.taskStop, base.taskStop, inApp)
+    }
+  })

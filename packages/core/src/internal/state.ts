@@ -214,6 +214,10 @@ export class ScopeImpl {
   readonly waiters = new Set<() => void>()
   readonly failureHooks: Array<(failure: TaskFailure, task: TaskImpl) => void> = []
   pubsub: PubSub.PubSub<Take.Take<TaskEvent>> | undefined = undefined
+  /** Whether the scope around waits for the tasks of this one to be idle; what `make` and `use` make stands apart. */
+  readonly apart: boolean
+  /** Whether it was made when the scope around was stopping already: it serves that one's clean-up. */
+  readonly forCleanUp: boolean
   /** How the app stops that this scope belongs to; it begins in the very call. */
   stop: ((reason: string) => Effect.Effect<ShutdownReport>) | undefined = undefined
 
@@ -226,6 +230,8 @@ export class ScopeImpl {
     readonly stopWithin: number
     readonly owner: Owner | undefined
     readonly defaultForeground: boolean
+    readonly apart: boolean
+    readonly forCleanUp: boolean
     readonly interruptTask: (task: TaskImpl, reason: string) => Effect.Effect<boolean>
   }) {
     this.name = options.name
@@ -236,6 +242,8 @@ export class ScopeImpl {
     this.stopWithin = options.stopWithin
     this.owner = options.owner
     this.defaultForeground = options.defaultForeground
+    this.apart = options.apart
+    this.forCleanUp = options.forCleanUp
     this.interruptTask = options.interruptTask
   }
 }
@@ -248,12 +256,13 @@ export const CurrentScope = Context.Service<ScopeImpl>("@ambit/core/TaskScope")
 
 /**
  * The scope that keeps new work out: `scope` itself, or a stopping one around it.
- * An app looks no further than itself, since it works for others while they stop.
+ * An app looks no further than itself, since it works for others while they stop,
+ * and so does a scope that was made for clean-up.
  */
 export const refusingScope = (scope: ScopeImpl): ScopeImpl | undefined => {
   for (let at: ScopeImpl | undefined = scope; at !== undefined; at = at.parent) {
     if (at.state._tag !== "Open") return at
-    if (at.stop !== undefined) return undefined
+    if (at.stop !== undefined || at.forCleanUp) return undefined
   }
   return undefined
 }
