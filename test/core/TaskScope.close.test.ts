@@ -415,7 +415,7 @@ describe("child scopes", () => {
       const flush = TaskScope.use("flush", () =>
         Effect.andThen(
           Task.spawn(Effect.sync(() => (flushed = true)), "quick"),
-          Task.spawn(Effect.uninterruptible(Effect.never), "deaf")
+          Task.spawn(Effect.uninterruptible(Effect.never), "deaf", { kind: "background" })
         ))
       const body = Effect.ensuring(Effect.never, Effect.andThen(Effect.sleep("600 millis"), Effect.ignore(flush)))
       yield* TaskScope.spawn(outer, body, "task")
@@ -423,6 +423,7 @@ describe("child scopes", () => {
       yield* TestClock.adjust("10 seconds")
       assert.strictEqual(took, 1000)
       assert.isTrue(flushed)
+      assert.match(linesAt(recorder.records, "Warn").join("\n"), /Task app\/flush\/deaf did not stop within 400 ms/)
     }).pipe(Effect.provide(recorder.layer))
   })
 
