@@ -256,19 +256,23 @@ describe("closing from inside", () => {
     }).pipe(Effect.provide(recorder.layer))
   })
 
-  it.effect("unless it hangs itself after that", () => {
-    const recorder = makeRecorder()
-    return Effect.gen(function*() {
-      const scope = yield* TaskScope.make("app", { stopWithin: "1 second" })
-      const hangs = Effect.andThen(TaskScope.close(scope), Effect.never)
-      yield* TaskScope.spawn(scope, Effect.ensuring(Effect.never, hangs), "last")
-      const { report, took } = yield* closeAndAdvance(scope)
-      assert.strictEqual(took, 1000)
-      assert.deepStrictEqual(outcomes(report), { "app/last": "abandoned" })
-      assert.match(linesAt(recorder.records, "Warn")[0]!, /^Task app\/last did not stop within 1\.0 s/)
-      yield* TaskScope.spawn(yield* TaskScope.make("other"), Effect.void, "fine")
-    }).pipe(Effect.provide(recorder.layer))
-  })
+  for (const others of [0, 1]) {
+    it.effect(`unless it hangs itself after that, with ${others} other stuck tasks`, () => {
+      const recorder = makeRecorder()
+      return Effect.gen(function*() {
+        const scope = yield* TaskScope.make("app", { stopWithin: "1 second" })
+        const hangs = Effect.andThen(TaskScope.close(scope), Effect.never)
+        yield* TaskScope.spawn(scope, Effect.ensuring(Effect.never, hangs), "last")
+        for (let i = 0; i < others; i++) yield* TaskScope.spawn(scope, Effect.uninterruptible(Effect.never), "deaf")
+        const { report, took } = yield* closeAndAdvance(scope)
+        assert.strictEqual(took, 1000)
+        assert.strictEqual(outcomes(report)["app/last"], "abandoned")
+        const lines = linesAt(recorder.records, "Warn")
+        assert.strictEqual(lines.length, 1 + others)
+        assert.match(lines.at(-1)!, /^Task app\/last did not stop within 1\.0 s/)
+      }).pipe(Effect.provide(recorder.layer))
+    })
+  }
 
   it.effect("one of them that is given up by its handle does not let the rest go on early", () =>
     Effect.gen(function*() {

@@ -124,6 +124,7 @@ export const expectationsOf = (code: string): Array<Expectation> =>
 /** README and the pages, without what tools generate. */
 export const documents: ReadonlyArray<string> = [
   ...globSync("README.md", { cwd: root }),
+  ...globSync("packages/*/README.md", { cwd: root }),
   ...globSync("docs/**/*.md", { cwd: root, exclude: ["docs/api/**", "docs/**/node_modules/**", "docs/dist/**"] })
 ].toSorted()
 
