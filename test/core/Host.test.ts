@@ -289,19 +289,21 @@ describe("the budget of a host", () => {
 })
 
 describe("the start of a host", () => {
-  it.effect("fails with the error of the app that does not start, after the others were stopped", () =>
+  it.effect("fails with the error of the app that does not start, and nothing else, after the others were stopped", () =>
     Effect.gen(function*() {
-      const log: Array<string> = []
-      const Good = App.layer(
-        "good",
-        Task.spawn(Effect.ensuring(Effect.never, Effect.sync(() => log.push("stopped"))), "poll")
-      )
-      const Bad = App.layer("bad", Effect.andThen(Effect.sleep(100), Effect.fail("no broker" as const)))
-      const host = yield* launch(Layer.mergeAll(Good, Bad))
-      const { exit } = yield* advanceUntilDone(host.fiber)
-      assert.strictEqual(failure(exit), "no broker")
-      assert.deepStrictEqual(log, ["stopped"])
-      assert.deepStrictEqual(host.reports.map((report) => report.apps.length), [2])
+      const start = Effect.andThen(Effect.sleep(100), Effect.fail("no broker" as const))
+      for (const Bad of [App.layer("bad", start), App.layer("bad", Layer.effectDiscard(start))]) {
+        const log: Array<string> = []
+        const stopped = Effect.sync(() => log.push("stopped"))
+        const Good = App.layer("good", Task.spawn(Effect.ensuring(Effect.never, stopped), "poll"))
+        const host = yield* launch(Layer.mergeAll(Good, Bad, App.layer("slow", Effect.sleep("10 seconds"))))
+        const { exit } = yield* advanceUntilDone(host.fiber)
+        assert.deepStrictEqual(exit, Exit.fail("no broker"))
+        assert.deepStrictEqual(log, ["stopped"])
+        assert.deepStrictEqual(host.reports.map((report) => [report.reason, report.apps.length]), [
+          ["app hub/bad did not start", 3]
+        ])
+      }
     }).pipe(Effect.provide(makeRecorder().layer)))
 
   it.effect("is cut short by a stop request, which ends well", () =>

@@ -7,7 +7,11 @@ const fixture = (name: string) => fileURLToPath(new URL(`../fixtures/${name}.ts`
 
 /** Runs a fixture, sends a signal when it says that it is ready, and gives how it ended. */
 const run = async (name: string, signal?: NodeJS.Signals) => {
-  const child = spawn(process.execPath, [fixture(name)], { stdio: ["ignore", "pipe", "pipe"] })
+  const child = spawn(process.execPath, [fixture(name)], {
+    stdio: ["ignore", "pipe", "pipe"],
+    timeout: 15_000,
+    killSignal: "SIGKILL"
+  })
   let output = ""
   let signalledAt = 0
   const listen = (chunk: Buffer) => {
@@ -19,9 +23,7 @@ const run = async (name: string, signal?: NodeJS.Signals) => {
   }
   child.stdout.on("data", listen)
   child.stderr.on("data", listen)
-  const guard = setTimeout(() => child.kill("SIGKILL"), 15_000)
   const [code] = (await once(child, "close")) as [number | null]
-  clearTimeout(guard)
   return { code, output, took: performance.now() - signalledAt }
 }
 

@@ -77,7 +77,7 @@ describe("TaskScope", () => {
     expect<TaskScope.Spawner<Db>>().type.toBeCallableWith(work, "work")
     expect<TaskScope.Spawner>().type.not.toBeCallableWith(work, "work")
     expect<ReturnType<TaskScope.Spawner>>().type.toBe<
-      Result.Result<Task.Task<unknown, unknown>, ScopeClosed | InvalidOption>
+      Result.Result<Task.Task<unknown>, ScopeClosed | InvalidOption>
     >()
   })
 })
@@ -121,6 +121,17 @@ describe("Host.launch", () => {
         Db
       >
     >()
+  })
+
+  test("what onReport requires is required", () => {
+    expect(Host.launch(Layer.empty, { onReport: () => Effect.asVoid(Db) })).type.toBe<
+      Effect.Effect<ShutdownReport.ShutdownReport, Host.HostFailed | Host.LayerCycle | InvalidOption, Db>
+    >()
+  })
+
+  test("a stop request fails only where an exit code can be bad", () => {
+    expect(Host.requestStop("done")).type.toBe<Effect.Effect<boolean, never, Host.Host>>()
+    expect(Host.requestStop("done", 1)).type.toBe<Effect.Effect<boolean, InvalidOption, Host.Host>>()
   })
 
   test("an app that needs a host cannot be launched without one", () => {

@@ -69,11 +69,11 @@ const current: Effect.Effect<HostImpl, never, Host> = Effect.map(Host, (host) =>
  * @category models
  * @since 0.1.0
  */
-export interface HostOptions {
+export interface HostOptions<out R = never> {
   readonly name?: string | undefined
   readonly stopWithin?: Duration.Input | undefined
   readonly stopWhenIdle?: boolean | undefined
-  readonly onReport?: ((report: ShutdownReport) => Effect.Effect<void>) | undefined
+  readonly onReport?: ((report: ShutdownReport) => Effect.Effect<void, never, R>) | undefined
 }
 
 /**
@@ -122,10 +122,10 @@ export interface HostOptions {
  * @category running
  * @since 0.1.0
  */
-export const launch = <ROut, E, R>(
+export const launch = <ROut, E, R, R2 = never>(
   apps: Layer.Layer<ROut, E, R>,
-  options?: HostOptions
-): Effect.Effect<ShutdownReport, E | HostFailed | LayerCycle | InvalidOption, Exclude<R, Host>> =>
+  options?: HostOptions<R2>
+): Effect.Effect<ShutdownReport, E | HostFailed | LayerCycle | InvalidOption, Exclude<R | R2, Host>> =>
   Effect.gen(function*() {
     const name = options?.name ?? "host"
     yield* Effect.fromResult(checkName("a host", name))
@@ -147,12 +147,12 @@ export const launch = <ROut, E, R>(
         name,
         limits,
         stopWhenIdle: options?.stopWhenIdle ?? false,
-        onReport: options?.onReport ?? (() => Effect.void)
+        onReport: (options?.onReport ?? (() => Effect.void)) as (report: ShutdownReport) => Effect.Effect<void>
       },
       yield* Clock.Clock,
       yield* Effect.context()
     )
-  }) as Effect.Effect<ShutdownReport, E | HostFailed | LayerCycle | InvalidOption, Exclude<R, Host>>
+  }) as Effect.Effect<ShutdownReport, E | HostFailed | LayerCycle | InvalidOption, Exclude<R | R2, Host>>
 
 /**
  * Asks the host to stop, and does not wait.
@@ -177,21 +177,38 @@ export const launch = <ROut, E, R>(
  * @category operations
  * @since 0.1.0
  */
-export const requestStop = (reason: string, exitCode?: number): Effect.Effect<boolean, InvalidOption, Host> =>
+export const requestStop: {
+  /**
+   * Asks the host to stop, and does not wait. See `requestStop`.
+   *
+   * @category operations
+   * @since 0.1.0
+   */
+  (reason: string): Effect.Effect<boolean, never, Host>
+  /**
+   * Asks the host to stop with an exit code, and does not wait. Fails with
+   * `InvalidOption` for a code that is no whole number from 0 to 255.
+   *
+   * @category operations
+   * @since 0.1.0
+   */
+  (reason: string, exitCode: number): Effect.Effect<boolean, InvalidOption, Host>
+} = (reason: string, exitCode?: number): Effect.Effect<boolean, never, Host> =>
   Effect.flatMap(
     current,
     (host) =>
       exitCode !== undefined && !(Number.isInteger(exitCode) && exitCode >= 0 && exitCode <= 255)
-        ? Effect.fail(
-          new InvalidOption({
-            option: "the exit code of requestStop",
-            value: String(exitCode),
-            problem: "an exit code is a whole number from 0 to 255",
-            remedy: "Use 0 for a good end and 1 for a bad one"
-          })
-        )
+        ? Effect.fail(badExitCode(exitCode)) as Effect.Effect<never>
         : Effect.sync(() => host.requestStop({ reason, exitCode, failed: false }))
   )
+
+const badExitCode = (exitCode: number): InvalidOption =>
+  new InvalidOption({
+    option: "the exit code of requestStop",
+    value: String(exitCode),
+    problem: "an exit code is a whole number from 0 to 255",
+    remedy: "Use 0 for a good end and 1 for a bad one"
+  })
 
 /**
  * The apps of the host, in the order of their start.

@@ -246,6 +246,13 @@ export const formatMillis = (millis: number): string => {
 }
 
 /**
+ * Milliseconds down to the microsecond, for a report.
+ *
+ * @internal
+ */
+export const roundMillis = (millis: number): number => Math.max(0, Math.round(millis * 1000) / 1000)
+
+/**
  * Says in one line what a stop took.
  *
  * **Example** (One line)

@@ -27,7 +27,14 @@ import * as Option from "effect/Option"
 import * as EffectScope from "effect/Scope"
 import { StartFailed, StartTimeout, StopTimeout } from "../AppError.ts"
 import type { Limits } from "../Limits.ts"
-import { type AppReport, type HookReport, makeLazily, type ShutdownReport, summary } from "../ShutdownReport.ts"
+import {
+  type AppReport,
+  type HookReport,
+  makeLazily,
+  roundMillis,
+  type ShutdownReport,
+  summary
+} from "../ShutdownReport.ts"
 import { now, waitUntil, wallTimeOf } from "./clock.ts"
 import { awaitStopOf, deadlineAround, endedByStandstill, liveWithin, standstills, startClose } from "./close.ts"
 import type { StopRequest } from "./host.ts"
@@ -73,7 +80,7 @@ export type AppPhase =
 export interface AppHost {
   readonly root: ScopeImpl
   readonly requestStop: (request: StopRequest) => boolean
-  readonly startFailed: (app: AppImpl) => void
+  readonly startFailed: (app: AppImpl, cause: Cause.Cause<unknown>) => void
   readonly appStopped: (app: AppImpl, report: ShutdownReport) => void
 }
 
@@ -232,7 +239,7 @@ export const start = (app: AppImpl): Effect.Effect<Context.Context<never>, unkno
 /** Stops an app whose start is failing, and has the host stop with it. */
 const startFails = (app: AppImpl, cause: Cause.Cause<unknown>): Effect.Effect<ShutdownReport> =>
   Effect.suspend(() => {
-    if (app.phase?._tag === "Starting" && !Cause.hasInterruptsOnly(cause)) app.host?.startFailed(app)
+    if (app.phase?._tag === "Starting" && !Cause.hasInterruptsOnly(cause)) app.host?.startFailed(app, cause)
     return stop(app, "its start failed")
   })
 
@@ -251,9 +258,12 @@ export const stopOthers = (app: AppImpl, cause: Cause.Cause<unknown>): Effect.Ef
 const startFailed = (app: AppImpl, life: Life, cause: Cause.Cause<unknown>): Effect.Effect<never, unknown> =>
   Effect.flatMap(startFails(app, cause), (report) => {
     move(app, { _tag: "Failed", error: Cause.squash(cause), report }, life.scope)
-    // A start that fails is also interrupted, by the stop that follows; that is not its error.
-    return Effect.failCause(Cause.fromReasons(cause.reasons.filter((reason) => reason._tag !== "Interrupt")))
+    return Effect.failCause(withoutInterrupts(cause))
   })
+
+/** A start that fails is also interrupted, by the stop that follows; that is not its error. */
+export const withoutInterrupts = <E>(cause: Cause.Cause<E>): Cause.Cause<E> =>
+  Cause.fromReasons(cause.reasons.filter((reason) => reason._tag !== "Interrupt"))
 
 // Somebody stopped the app while it started; that is theirs to tell, and no failure of the app.
 const startStopped = (app: AppImpl): Effect.Effect<never, unknown> =>
@@ -362,10 +372,12 @@ const stopper = (
       ...hooks.filter((hook) => hook.outcome === "abandoned").map((hook) => hook.path),
       ...(released.resources === "abandoned" ? [`${app.path}/(resources)`] : [])
     ]
-    const took = now(clock) - budget.since
-    const whole = budget.deadline - budget.since
+    const took = roundMillis(now(clock) - budget.since)
+    const whole = roundMillis(budget.deadline - budget.since)
     const error = stuck.length === 0 ? undefined : new StopTimeout({ app: app.path, within: whole, stuck })
-    const outcome = error === undefined ? "stopped" : "failed"
+    const ended = error === undefined
+      ? { outcome: "stopped" as const }
+      : { outcome: "failed" as const, error: `gave up ${stuck.join(", ")}` }
     const report = makeLazily({
       path: app.path,
       reason,
@@ -373,7 +385,7 @@ const stopper = (
       took,
       budget: whole,
       hooks: [...hooks, ...closed.hooks],
-      apps: [{ path: app.path, outcome, took, budget: whole, ...released }, ...closed.apps]
+      apps: [{ path: app.path, took, budget: whole, ...released, ...ended }, ...closed.apps]
     }, () => closed.tasks)
     if (stall.seen) standstills.add(report)
     finish(app, life, report, error, done)
@@ -457,7 +469,7 @@ const runHooks = (
       // What the later hooks need is kept for them, up to an equal share of what is left.
       const share = remaining / (hooks.length - index)
       const kept = hooks.slice(index + 1).reduce((sum, later) => sum + Math.min(later.within, share), 0)
-      const limit = Math.min(hook.within, remaining - kept)
+      const limit = roundMillis(Math.min(hook.within, remaining - kept))
       if (limit <= 0) {
         reports.push({ path, outcome: "neverStarted", took: 0, within: 0 })
         say(app.context, "Error", `Hook ${path} did not run: no time was left for it; the stop goes on`, { hook: path })
@@ -465,7 +477,7 @@ const runHooks = (
       }
       const begin = now(app.clock)
       const fiber = yield* runWithin(app, hook.run, limit, stall)
-      const took = now(app.clock) - begin
+      const took = roundMillis(now(app.clock) - begin)
       const exit = fiber.pollUnsafe()
       const report = hookReport(path, fiber, exit, took, limit)
       reports.push(report)

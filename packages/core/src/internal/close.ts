@@ -16,7 +16,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as PubSub from "effect/PubSub"
-import { makeLazily, type ShutdownReport, type TaskReport } from "../ShutdownReport.ts"
+import { makeLazily, roundMillis, type ShutdownReport, type TaskReport } from "../ShutdownReport.ts"
 import { now, type WaitEnd, waitUntil, wallTimeOf } from "./clock.ts"
 import { releaseOrdinal } from "./names.ts"
 import { placeOf } from "./place.ts"
@@ -165,7 +165,7 @@ export const reportTask = (task: TaskImpl, since: number): TaskReport => {
   const phase = task.phase
   const identity = { path: task.path, kind: task.kind }
   if (phase._tag === "Ended") {
-    const times = { age: phase.at - task.startedAt, took: Math.max(0, phase.at - since) }
+    const times = { age: roundMillis(phase.at - task.startedAt), took: roundMillis(phase.at - since) }
     if (phase.outcome !== "failed" || Exit.isSuccess(phase.exit)) {
       return { ...identity, outcome: phase.outcome, ...times }
     }
@@ -176,8 +176,8 @@ export const reportTask = (task: TaskImpl, since: number): TaskReport => {
   return {
     ...identity,
     outcome: "abandoned",
-    age: at - task.startedAt,
-    took: Math.max(0, at - since),
+    age: roundMillis(at - task.startedAt),
+    took: roundMillis(at - since),
     ...(place === undefined ? {} : { place })
   }
 }
@@ -251,8 +251,8 @@ const makeReport = (
     path: scope.path,
     reason: state.reason,
     startedAt: wallTimeOf(clock, state.since),
-    took: now(clock) - state.since,
-    budget: Math.max(0, state.deadline - state.since),
+    took: roundMillis(now(clock) - state.since),
+    budget: roundMillis(state.deadline - state.since),
     hooks: children.flatMap((child) => child.hooks),
     apps: children.flatMap((child) => child.apps)
   }, () => [

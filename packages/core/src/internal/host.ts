@@ -23,9 +23,9 @@ import * as Layer from "effect/Layer"
 import * as EffectScope from "effect/Scope"
 import { HostFailed } from "../HostError.ts"
 import * as Limits from "../Limits.ts"
-import { type AppReport, makeLazily, type ShutdownReport, stuckPaths, summary } from "../ShutdownReport.ts"
+import { type AppReport, makeLazily, roundMillis, type ShutdownReport, stuckPaths, summary } from "../ShutdownReport.ts"
 import { StoodStill } from "../TaskScope.ts"
-import type { AppImpl } from "./app.ts"
+import { type AppImpl, withoutInterrupts } from "./app.ts"
 import { now, waitUntil, wallTimeOf } from "./clock.ts"
 import { beginStop, endedByStandstill, finish, standstills } from "./close.ts"
 import { awaitQuiet } from "./idle.ts"
@@ -54,6 +54,9 @@ export class HostImpl {
   readonly request = Deferred.makeUnsafe<StopRequest>()
   readonly ready = Deferred.makeUnsafe<void>()
 
+  /** Why the first app did not start: the build tells it no more once it is interrupted. */
+  failedStart: Cause.Cause<unknown> | undefined = undefined
+
   constructor(root: ScopeImpl) {
     this.name = root.name
     this.root = root
@@ -65,8 +68,9 @@ export class HostImpl {
   }
 
   /** The first start fails the start of the host; an app that is started again later does not. */
-  startFailed(app: AppImpl): void {
+  startFailed(app: AppImpl, cause: Cause.Cause<unknown>): void {
     if (Deferred.isDoneUnsafe(this.ready)) return
+    this.failedStart ??= cause
     this.requestStop({ reason: `app ${app.path} did not start`, exitCode: undefined, failed: true })
   }
 
@@ -125,12 +129,9 @@ export const launch = (
       if (endedByStandstill(report)) {
         return yield* Effect.die(new StoodStill({ scope: host.name, stuck: stuckPaths(report) }))
       }
-      if (Exit.isFailure(waited)) return yield* Effect.failCause(waited.cause)
-      const built = build.pollUnsafe()
       // The error of an app that did not start says more than that it did not.
-      if (built !== undefined && Exit.isFailure(built) && !Cause.hasInterruptsOnly(built.cause)) {
-        return yield* Effect.failCause(built.cause)
-      }
+      if (host.failedStart !== undefined) return yield* Effect.failCause(withoutInterrupts(host.failedStart))
+      if (Exit.isFailure(waited)) return yield* Effect.failCause(waited.cause)
       if (!request.failed && (request.exitCode ?? 0) === 0) return report
       return yield* new HostFailed({ reason: request.reason, exitCode: request.exitCode ?? 1, report })
     })
@@ -194,8 +195,8 @@ const makeReport = (
   closing: Fiber.Fiber<unknown, unknown>,
   clock: Clock.Clock
 ): ShutdownReport => {
-  const took = now(clock) - state.since
-  const budget = state.deadline - state.since
+  const took = roundMillis(now(clock) - state.since)
+  const budget = roundMillis(state.deadline - state.since)
   const { reports } = host
   const layers = layersReport(host, closing, took, budget)
   return makeLazily({

@@ -1,0 +1,110 @@
+// @effect-diagnostics strictEffectProvide:off
+import { Host } from "@ambit/core"
+import { assert, describe, it } from "@effect/vitest"
+import { Duration, Effect, Fiber, Layer, Logger } from "effect"
+import { TestClock } from "effect/testing"
+import { digest } from "../digest.ts"
+import { Files } from "../files.ts"
+import { Metrics } from "../metrics.ts"
+import { Screen, ScreenGone } from "../screen.ts"
+import { timer } from "../timer.ts"
+
+const files = Layer.succeed(
+  Files,
+  Files.of({
+    summary: Effect.succeed({ files: 1, folders: 1, bytes: 1, unreadable: 0, walking: false, changes: [] })
+  })
+)
+
+/** Its processor is as busy as the number of seconds it is asked for. */
+const metrics = Layer.succeed(
+  Metrics,
+  Metrics.of({
+    usage: (last) =>
+      Effect.succeed({
+        cpu: Duration.toSeconds(last) / 100,
+        memory: { used: 1, total: 2 },
+        disk: undefined,
+        network: undefined
+      })
+  })
+)
+
+/** Notes what is shown, and when. Its reader is gone after `lines`, and to keep a line takes `keeping`. */
+const makeScreen = ({ keeping = Duration.zero, lines = Infinity } = {}) => {
+  const shown: Array<string> = []
+  const note = (how: string) => (line: string) =>
+    Effect.gen(function*() {
+      if (shown.length >= lines) return yield* new ScreenGone({ cause: "EPIPE" })
+      const now = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
+      shown.push(`${now} ${how} ${line.slice(0, line.indexOf(" |"))}`)
+    })
+  const keep = (line: string) => Effect.andThen(Effect.sleep(keeping), note("keep")(line))
+  const layer = Layer.succeed(Screen, Screen.of({ show: note("show"), keep, print: note("print") }))
+  return { shown, layer }
+}
+
+const quiet = Logger.layer([])
+
+describe("the digest app", () => {
+  it.effect("shows a line at once and then as often as asked, and keeps the last one when it stops", () => {
+    const screen = makeScreen()
+    const apps = Layer.mergeAll(
+      Layer.provide(digest(Duration.seconds(2)), [files, metrics]),
+      timer(Duration.seconds(5))
+    )
+    return Effect.gen(function*() {
+      const launched = yield* Effect.forkChild(Host.launch(apps, { name: "hub" }))
+      yield* TestClock.adjust("5 seconds")
+      const report = yield* Fiber.join(launched)
+      assert.deepStrictEqual(screen.shown, [
+        "0 show cpu   2% (1 min 60%)",
+        "2000 show cpu   2% (1 min 60%)",
+        "4000 show cpu   2% (1 min 60%)",
+        "5000 keep cpu   2% (1 min 60%)"
+      ])
+      assert.isTrue(report.clean)
+      assert.strictEqual(report.reason, "it has run for 5s")
+    }).pipe(Effect.provide([screen.layer, quiet]))
+  })
+
+  it.effect("shows nothing more once it has begun with the last line", () => {
+    const screen = makeScreen({ keeping: Duration.millis(500) })
+    const apps = Layer.mergeAll(
+      Layer.provide(digest(Duration.millis(200)), [files, metrics]),
+      timer(Duration.millis(300))
+    )
+    return Effect.gen(function*() {
+      const launched = yield* Effect.forkChild(Host.launch(apps, { name: "hub" }))
+      yield* TestClock.adjust("2 seconds")
+      yield* Fiber.join(launched)
+      assert.deepStrictEqual(screen.shown.map((line) => line.split(" ", 2).join(" ")), [
+        "0 show",
+        "200 show",
+        "800 keep"
+      ])
+    }).pipe(Effect.provide([screen.layer, quiet]))
+  })
+
+  it.effect("ends the host with a failure when it cannot make its line", () => {
+    const broken = Layer.succeed(Files, Files.of({ summary: Effect.die("a bug") }))
+    const apps = Layer.provide(digest(Duration.seconds(1)), [broken, metrics])
+    return Effect.gen(function*() {
+      const error = yield* Effect.flip(Host.launch(apps, { name: "hub" }))
+      assert.instanceOf(error, Host.HostFailed)
+      assert.include(error.message, "task hub/digest/print failed")
+    }).pipe(Effect.provide([makeScreen().layer, quiet]))
+  })
+
+  it.effect("ends the host when nobody reads its lines any more, and calls that no failure", () => {
+    const screen = makeScreen({ lines: 2 })
+    const apps = Layer.provide(digest(Duration.seconds(1)), [files, metrics])
+    return Effect.gen(function*() {
+      const launched = yield* Effect.forkChild(Host.launch(apps, { name: "hub" }))
+      yield* TestClock.adjust("2 seconds")
+      const report = yield* Fiber.join(launched)
+      assert.strictEqual(report.reason, "nobody reads the output any more")
+      assert.isTrue(report.clean)
+    }).pipe(Effect.provide([screen.layer, quiet]))
+  })
+})
