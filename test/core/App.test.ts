@@ -87,7 +87,7 @@ describe("an app starts", () => {
     Effect.gen(function*() {
       const log: Array<string> = []
       const connect = Effect.fn("connect")(function*() {
-        yield* Effect.never
+        return yield* Effect.never
       })
       const Slow = App.layer(
         "sensor",

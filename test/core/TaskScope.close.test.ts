@@ -168,7 +168,7 @@ describe("close", () => {
     Effect.gen(function*() {
       const scope = yield* TaskScope.make("app", { stopWithin: "100 millis" })
       const upload = Effect.fn("upload")(function*() {
-        yield* Effect.uninterruptible(Effect.never)
+        return yield* Effect.uninterruptible(Effect.never)
       })
       yield* TaskScope.spawn(scope, Effect.uninterruptible(Effect.never).pipe(Effect.withSpan("handshake")), "span")
       yield* TaskScope.spawn(scope, Effect.andThen(Effect.forkChild(upload()), Effect.never), "child")
