@@ -7,6 +7,7 @@
 import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
 import { markdownTable } from "markdown-table"
+import { type Counts, countsOf, keepCounts } from "./internal/counts.ts"
 
 /**
  * How a task ended.
@@ -196,7 +197,8 @@ export class ShutdownReport extends Schema.Class<ShutdownReport>("@ambit/core/Sh
    * `killed` or `abandoned`, every hook `completed`, every app `stopped`.
    */
   get clean(): boolean {
-    return this.tasks.every((task) => isCleanOutcome(task.outcome)) &&
+    const { abandoned, failed, killed } = countsOf(this)
+    return abandoned + failed + killed === 0 &&
       this.hooks.every((hook) => hook.outcome === "completed") &&
       this.apps.every((app) => app.outcome === "stopped")
   }
@@ -205,20 +207,34 @@ export class ShutdownReport extends Schema.Class<ShutdownReport>("@ambit/core/Sh
 /**
  * Makes a report whose task lines are made when they are first read: the close
  * of 100,000 tasks must not hold up the event loop to describe them. They come
- * from `TaskReport` values, so they need no check either.
+ * from `TaskReport` values, so they need no check either. With `counts`, neither
+ * `clean` nor `summary` reads them.
  *
  * @internal
  */
 export const makeLazily = (
   fields: Omit<ConstructorParameters<typeof ShutdownReport>[0], "tasks">,
-  tasks: () => ReadonlyArray<TaskReport>
+  tasks: () => ReadonlyArray<TaskReport>,
+  counts?: Counts
 ): ShutdownReport => {
   let made: ReadonlyArray<TaskReport> | undefined
-  return Object.defineProperty(new ShutdownReport({ ...fields, tasks: [] }), "tasks", {
+  const report = Object.defineProperty(new ShutdownReport({ ...fields, tasks: [] }), "tasks", {
     enumerable: true,
     get: () => made ??= tasks()
   })
+  if (counts !== undefined) keepCounts(report, counts)
+  return report
 }
+
+/**
+ * The paths of the abandoned tasks of a report.
+ *
+ * @internal
+ */
+export const abandonedPaths = (self: ShutdownReport): Array<string> =>
+  countsOf(self).abandoned === 0
+    ? []
+    : self.tasks.filter((task) => task.outcome === "abandoned").map((task) => task.path)
 
 /**
  * The paths of everything that was given up.
@@ -226,13 +242,10 @@ export const makeLazily = (
  * @internal
  */
 export const stuckPaths = (self: ShutdownReport): Array<string> => [
-  ...self.tasks.filter((task) => task.outcome === "abandoned").map((task) => task.path),
+  ...abandonedPaths(self),
   ...self.hooks.filter((hook) => hook.outcome === "abandoned").map((hook) => hook.path),
   ...self.apps.filter((app) => app.resources === "abandoned").map((app) => `${app.path}/(resources)`)
 ]
-
-const isCleanOutcome = (outcome: TaskOutcome): boolean =>
-  outcome !== "failed" && outcome !== "killed" && outcome !== "abandoned"
 
 /**
  * Milliseconds as people say them: `0 ms`, `12 ms`, `3.2 s`, `2m 5s`.
@@ -273,13 +286,11 @@ export const roundMillis = (millis: number): number => Math.max(0, Math.round(mi
  * @since 0.1.0
  */
 export const summary = (self: ShutdownReport): string => {
-  const counts = new Map<string, number>()
-  for (const { outcome } of self.tasks) counts.set(outcome, (counts.get(outcome) ?? 0) + 1)
-  const tasks = self.tasks.length === 0
+  const counts = Object.entries(countsOf(self)).filter(([, count]) => count > 0)
+  const all = counts.reduce((sum, [, count]) => sum + count, 0)
+  const tasks = all === 0
     ? "no tasks"
-    : `${self.tasks.length} ${self.tasks.length === 1 ? "task" : "tasks"}: ${
-      [...counts].map(([outcome, count]) => `${count} ${outcome}`).join(", ")
-    }`
+    : `${all} ${all === 1 ? "task" : "tasks"}: ${counts.map(([outcome, count]) => `${count} ${outcome}`).join(", ")}`
   const hooks = self.hooks.filter((hook) => hook.outcome !== "completed").length
   return `${self.path} stopped ${self.clean ? "cleanly" : "NOT cleanly"} in ${formatMillis(self.took)} of ${
     formatMillis(self.budget)

@@ -735,7 +735,12 @@ export const cancelAll: {
     Effect.uninterruptible(
       Effect.suspend(() => {
         const scope = impl(self)
-        return interruptAll(allTasksOf(scope), reason ?? "all tasks of the scope were cancelled", now(scope.clock))
+        const tasks = allTasksOf(scope).values()
+        return interruptAll(
+          () => tasks.next().value,
+          reason ?? "all tasks of the scope were cancelled",
+          now(scope.clock)
+        )
       })
     )
 )

@@ -28,6 +28,7 @@ import * as EffectScope from "effect/Scope"
 import { StartFailed, StartTimeout, StopTimeout } from "../AppError.ts"
 import type { Limits } from "../Limits.ts"
 import {
+  abandonedPaths,
   type AppReport,
   type HookReport,
   makeLazily,
@@ -37,6 +38,7 @@ import {
 } from "../ShutdownReport.ts"
 import { now, waitUntil, wallTimeOf } from "./clock.ts"
 import { awaitStopOf, deadlineAround, endedByStandstill, liveWithin, standstills, startClose } from "./close.ts"
+import { countsOf } from "./counts.ts"
 import type { StopRequest } from "./host.ts"
 import { awaitQuiet } from "./idle.ts"
 import { makeScope } from "./makeScope.ts"
@@ -368,7 +370,7 @@ const stopper = (
     const released = yield* release(app, life, budget, stall)
 
     const stuck = [
-      ...closed.tasks.filter((task) => task.outcome === "abandoned").map((task) => task.path),
+      ...abandonedPaths(closed),
       ...hooks.filter((hook) => hook.outcome === "abandoned").map((hook) => hook.path),
       ...(released.resources === "abandoned" ? [`${app.path}/(resources)`] : [])
     ]
@@ -378,15 +380,19 @@ const stopper = (
     const ended = error === undefined
       ? { outcome: "stopped" as const }
       : { outcome: "failed" as const, error: `gave up ${stuck.join(", ")}` }
-    const report = makeLazily({
-      path: app.path,
-      reason,
-      startedAt: wallTimeOf(clock, budget.since),
-      took,
-      budget: whole,
-      hooks: [...hooks, ...closed.hooks],
-      apps: [{ path: app.path, took, budget: whole, ...released, ...ended }, ...closed.apps]
-    }, () => closed.tasks)
+    const report = makeLazily(
+      {
+        path: app.path,
+        reason,
+        startedAt: wallTimeOf(clock, budget.since),
+        took,
+        budget: whole,
+        hooks: [...hooks, ...closed.hooks],
+        apps: [{ path: app.path, took, budget: whole, ...released, ...ended }, ...closed.apps]
+      },
+      () => closed.tasks,
+      countsOf(closed)
+    )
     if (stall.seen) standstills.add(report)
     finish(app, life, report, error, done)
   }).pipe(Effect.catchCause((cause) =>

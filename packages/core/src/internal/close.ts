@@ -18,7 +18,7 @@ import * as Exit from "effect/Exit"
 import * as PubSub from "effect/PubSub"
 import { makeLazily, roundMillis, type ShutdownReport, type TaskReport } from "../ShutdownReport.ts"
 import { now, type WaitEnd, waitUntil, wallTimeOf } from "./clock.ts"
-import { releaseOrdinal } from "./names.ts"
+import { addCounts, countsOf, noCounts } from "./counts.ts"
 import { placeOf } from "./place.ts"
 import { emit, listened, say } from "./say.ts"
 import {
@@ -26,6 +26,7 @@ import {
   CurrentTask,
   isLive,
   isWithin,
+  listOf,
   notify,
   type ScopeImpl,
   type Stopping,
@@ -63,7 +64,7 @@ export const beginStop = (scope: ScopeImpl, reason: string, within: number): Sto
     reason,
     since,
     deadline: Math.min(since + within, deadlineAround(scope.parent)),
-    tasks: tasksOf(scope),
+    counts: noCounts(),
     done: Deferred.makeUnsafe(),
     othersDone: Deferred.makeUnsafe()
   }
@@ -76,7 +77,8 @@ export const beginStop = (scope: ScopeImpl, reason: string, within: number): Sto
 // Stopping → Closed.
 export const finish = (scope: ScopeImpl, state: Stopping, report: ShutdownReport): void => {
   scope.state = { _tag: "Closed", report }
-  if (scope.parent?.children.delete(scope) === true) releaseOrdinal(scope.parent.names, scope.name)
+  scope.names.clear()
+  if (scope.parent?.children.delete(scope) === true) scope.parent.names.release(scope.name)
   if (listened(scope)) emit(scope, { _tag: "ScopeClosed", path: scope.path, report })
   if (scope.pubsub !== undefined) PubSub.endUnsafe(scope.pubsub, Exit.void)
   Deferred.doneUnsafe(state.othersDone, Effect.succeed(report))
@@ -156,7 +158,7 @@ const giveUp = (scope: ScopeImpl, tasks: ReadonlyArray<TaskImpl>): void => {
 // A parent whose time is over takes what is left of its children with it.
 const giveUpTree = (scope: ScopeImpl, which: (task: TaskImpl) => boolean): void => {
   for (const child of scope.children) giveUpTree(child, which)
-  if (scope.state._tag === "Stopping") giveUp(scope, scope.state.tasks.filter(which))
+  if (scope.state._tag === "Stopping") giveUp(scope, tasksOf(scope).filter(which))
 }
 
 const waitsForClose = (task: TaskImpl): boolean => task.closesAwaited > 0
@@ -166,10 +168,11 @@ export const reportTask = (task: TaskImpl, since: number): TaskReport => {
   const identity = { path: task.path, kind: task.kind }
   if (phase._tag === "Ended") {
     const times = { age: roundMillis(phase.at - task.startedAt), took: roundMillis(phase.at - since) }
-    if (phase.outcome !== "failed" || Exit.isSuccess(phase.exit)) {
+    const exit = task.fiber.pollUnsafe()
+    if (phase.outcome !== "failed" || exit === undefined || Exit.isSuccess(exit)) {
       return { ...identity, outcome: phase.outcome, ...times }
     }
-    return { ...identity, outcome: "failed", ...times, error: Cause.pretty(phase.exit.cause) }
+    return { ...identity, outcome: "failed", ...times, error: Cause.pretty(exit.cause) }
   }
   const at = phase._tag === "Abandoned" ? phase.at : now(task.scope.clock)
   const place = phase._tag === "Abandoned" ? phase.place : placeOf(task.fiber)
@@ -186,6 +189,16 @@ export const reportTask = (task: TaskImpl, since: number): TaskReport => {
 const stopChild = (child: ScopeImpl, reason: string): Effect.Effect<ShutdownReport> =>
   child.stop === undefined ? startClose(child, { reason }) : child.stop(reason)
 
+// The list of a stopping scope does not change, so it can be walked while tasks end.
+const inList = (scope: ScopeImpl): () => TaskImpl | undefined => {
+  let next = scope.first
+  return () => {
+    const task = next
+    next = task?.next
+    return task
+  }
+}
+
 const closer = (scope: ScopeImpl, state: Stopping, options: CloseOptions): Effect.Effect<void> =>
   Effect.gen(function*() {
     const { clock } = scope
@@ -198,7 +211,7 @@ const closer = (scope: ScopeImpl, state: Stopping, options: CloseOptions): Effec
 
     const children = [...scope.children].toReversed()
     const closes = children.map((child) => stopChild(child, state.reason))
-    yield* interruptAll(state.tasks, state.reason, begin)
+    yield* interruptAll(inList(scope), state.reason, begin)
 
     const ended = Effect.all([
       othersEnded(scope),
@@ -207,7 +220,7 @@ const closer = (scope: ScopeImpl, state: Stopping, options: CloseOptions): Effec
       allEnded(scope),
       ...closes
     ], { discard: true })
-    const stalled = yield* waitForAll(scope, state, until, ended)
+    const stalled = yield* waitForAll(scope, until, ended)
     if (liveWithin(scope) > 0) {
       giveUpTree(scope, (task) => !waitsForClose(task))
       releaseBlocked(scope, state)
@@ -216,14 +229,14 @@ const closer = (scope: ScopeImpl, state: Stopping, options: CloseOptions): Effec
       giveUpTree(scope, () => true)
     }
     const reports = yield* Effect.all(closes)
-    const report = makeReport(scope, state, state.tasks, reports)
+    const report = makeReport(scope, state, reports)
     if (stalled) standstills.add(report)
     finish(scope, state, report)
   }).pipe(Effect.catchCause((cause) =>
     // Only a bug of ours gets here. Whoever waits for the close must not wait for ever.
     Effect.sync(() => {
       say(scope.context, "Error", `Ambit failed to close ${scope.path}; please report it`, { scope: scope.path }, cause)
-      finish(scope, state, makeReport(scope, state, state.tasks, []))
+      finish(scope, state, makeReport(scope, state, []))
     })
   ))
 
@@ -231,52 +244,59 @@ const closer = (scope: ScopeImpl, state: Stopping, options: CloseOptions): Effec
 const releaseBlocked = (scope: ScopeImpl, state: Stopping): void => {
   Deferred.doneUnsafe(
     state.othersDone,
-    Effect.sync(() => makeReport(scope, state, state.tasks.filter((task) => !isLive(task)), []))
+    Effect.sync(() => {
+      const standing = new Set(listOf(scope).filter((task) => !isLive(task)))
+      return makeReport(scope, state, [], standing)
+    })
   )
 }
 
 const makeReport = (
   scope: ScopeImpl,
   state: Stopping,
-  tasks: ReadonlyArray<TaskImpl>,
-  children: ReadonlyArray<ShutdownReport>
+  children: ReadonlyArray<ShutdownReport>,
+  standing?: ReadonlySet<TaskImpl>
 ): ShutdownReport => {
   const { clock } = scope
+  const told = (task: TaskImpl) => standing === undefined || standing.has(task)
   // What has ended does not change any more, so its line can wait; a straggler is told as it is now.
   const stragglers = new Map<TaskImpl, TaskReport>()
-  for (const task of tasks) {
-    if (task.phase._tag !== "Ended") stragglers.set(task, reportTask(task, state.since))
-  }
-  return makeLazily({
-    path: scope.path,
-    reason: state.reason,
-    startedAt: wallTimeOf(clock, state.since),
-    took: roundMillis(now(clock) - state.since),
-    budget: roundMillis(state.deadline - state.since),
-    hooks: children.flatMap((child) => child.hooks),
-    apps: children.flatMap((child) => child.apps)
-  }, () => [
-    ...tasks.map((task) => stragglers.get(task) ?? reportTask(task, state.since)),
-    ...children.flatMap((child) => child.tasks)
-  ])
+  for (const task of tasksOf(scope).filter(told)) stragglers.set(task, reportTask(task, state.since))
+  return makeLazily(
+    {
+      path: scope.path,
+      reason: state.reason,
+      startedAt: wallTimeOf(clock, state.since),
+      took: roundMillis(now(clock) - state.since),
+      budget: roundMillis(state.deadline - state.since),
+      hooks: children.flatMap((child) => child.hooks),
+      apps: children.flatMap((child) => child.apps)
+    },
+    () => [
+      ...listOf(scope).filter(told).map((task) => stragglers.get(task) ?? reportTask(task, state.since)),
+      ...children.flatMap((child) => child.tasks)
+    ],
+    standing === undefined
+      ? addCounts({ ...state.counts, abandoned: stragglers.size }, countsOf(...children))
+      : undefined
+  )
 }
 
 // Waits in stages: to the earliest limit that a task has for itself, and at last to the deadline of the scope.
 const waitForAll = (
   scope: ScopeImpl,
-  state: Stopping,
   until: number,
   ended: Effect.Effect<void>
 ): Effect.Effect<boolean> =>
   Effect.suspend(() => {
     const { clock } = scope
-    const next = scope.ownLimits ? Math.min(until, nextOwnLimit(state.tasks)) : until
+    const next = scope.ownLimits ? Math.min(until, nextOwnLimit(tasksOf(scope))) : until
     return Effect.flatMap(waitUntil(ended, clock, next, () => liveWithin(scope)), (end: WaitEnd) => {
       if (end === "done") return Effect.succeed(false)
       if (end === "standstill") return Effect.succeed(true)
       if (next >= until) return Effect.succeed(false)
-      giveUp(scope, state.tasks.filter((task) => ownLimitOf(task) <= next))
-      return waitForAll(scope, state, until, ended)
+      giveUp(scope, tasksOf(scope).filter((task) => ownLimitOf(task) <= next))
+      return waitForAll(scope, until, ended)
     })
   })
 

@@ -28,6 +28,7 @@ import { StoodStill } from "../TaskScope.ts"
 import { type AppImpl, withoutInterrupts } from "./app.ts"
 import { now, waitUntil, wallTimeOf } from "./clock.ts"
 import { beginStop, endedByStandstill, finish, standstills } from "./close.ts"
+import { countsOf } from "./counts.ts"
 import { awaitQuiet } from "./idle.ts"
 import { makeScope } from "./makeScope.ts"
 import { refuseCycles } from "./memo.ts"
@@ -199,16 +200,20 @@ const makeReport = (
   const budget = roundMillis(state.deadline - state.since)
   const { reports } = host
   const layers = layersReport(host, closing, took, budget)
-  return makeLazily({
-    path: host.name,
-    reason: request.reason,
-    ...(request.exitCode === undefined ? {} : { exitCode: request.exitCode }),
-    startedAt: wallTimeOf(clock, state.since),
-    took,
-    budget,
-    hooks: reports.flatMap((report) => report.hooks),
-    apps: [...reports.flatMap((report) => report.apps), ...(layers === undefined ? [] : [layers])]
-  }, () => reports.flatMap((report) => report.tasks))
+  return makeLazily(
+    {
+      path: host.name,
+      reason: request.reason,
+      ...(request.exitCode === undefined ? {} : { exitCode: request.exitCode }),
+      startedAt: wallTimeOf(clock, state.since),
+      took,
+      budget,
+      hooks: reports.flatMap((report) => report.hooks),
+      apps: [...reports.flatMap((report) => report.apps), ...(layers === undefined ? [] : [layers])]
+    },
+    () => reports.flatMap((report) => report.tasks),
+    countsOf(...reports)
+  )
 }
 
 // What the layers around and below the apps did; a line of its own only when it went wrong.

@@ -1,6 +1,6 @@
 import type * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
-import { joinPath, takeOrdinal } from "./names.ts"
+import { joinPath } from "./names.ts"
 import { type Owner, refusingScope, ScopeImpl } from "./state.ts"
 import { interruptTask } from "./stopTask.ts"
 
@@ -22,13 +22,16 @@ export const makeScope = (options: {
 }): ScopeImpl => {
   const { name, parent } = options
   const forCleanUp = parent !== undefined && refusingScope(parent) !== undefined
-  const ordinal = parent === undefined || forCleanUp ? 1 : takeOrdinal(parent.names, name)
+  const ordinal = parent === undefined || forCleanUp ? 1 : parent.names.take(name)
   const scope = new ScopeImpl({
     ...options,
     path: options.path ?? joinPath(parent?.path ?? "", name, ordinal),
     forCleanUp,
     interruptTask
   })
-  if (!forCleanUp) parent?.children.add(scope)
+  if (!forCleanUp) {
+    parent?.names.keep(name)
+    parent?.children.add(scope)
+  }
   return scope
 }

@@ -12,7 +12,7 @@ import type { SpawnOptions } from "../Task.ts"
 import { now } from "./clock.ts"
 import { observe } from "./endTask.ts"
 import { checkLimit } from "./limit.ts"
-import { checkName, isValidName, joinPath, takeOrdinal } from "./names.ts"
+import { checkName, isValidName, joinPath } from "./names.ts"
 import { emit, listened } from "./say.ts"
 import {
   CurrentScope,
@@ -91,7 +91,7 @@ const fork = <A, E, R>(
   deferred: boolean
 ): TaskImpl<A, E> | ScopeClosed => {
   if (refusingScope(scope) !== undefined) return refusal(scope, name)
-  const ordinal = takeOrdinal(scope.names, name)
+  const ordinal = scope.names.take(name)
   const late = deferred || depth >= deepest
   const task = new TaskImpl<A, E>(
     scope,
@@ -119,7 +119,8 @@ const fork = <A, E, R>(
   if (exit !== undefined) {
     observe(task, exit, taskContext)
   } else {
-    task.fiber.addObserver((exit) => observe(task, exit, task.fiber.context))
+    scope.names.keep(name)
+    observeLater(task)
     // Somebody asked it to stop before the fork returned, when there was no fiber to interrupt yet.
     if (task.phase._tag === "Stopping") task.fiber.interruptUnsafe()
   }
@@ -146,6 +147,11 @@ const pathOfCurrentTask = {
   toString: (): string => Fiber.getCurrent()?.getRef(CurrentTask)?.path ?? "",
   toJSON: (): string => pathOfCurrentTask.toString(),
   [Symbol.for("nodejs.util.inspect.custom")]: (): string => `'${pathOfCurrentTask.toString()}'`
+}
+
+// Apart from `fork`, so that a task which has ended by now costs no closure and none of its context.
+const observeLater = <A, E>(task: TaskImpl<A, E>): void => {
+  task.fiber.addObserver((exit) => observe(task, exit, task.fiber.context))
 }
 
 const startLater = <A, E, R>(task: TaskImpl<A, E>, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>

@@ -6,9 +6,9 @@
  *   shortcut to the right. A scope goes Open → Stopping → Closed.
  * - A task is in the list from before its first step until it has ended, also
  *   while it is abandoned. `live` counts those that are neither abandoned nor
- *   ended, `blocked` and `idling` some of these. (TaskScope.test.ts)
- * - Nothing enters the list once the scope has left Open, so the tasks of a
- *   report are fixed when its stop begins. (laws/closed.test.ts)
+ *   ended, `blocked` and `idling` some of these. (TaskScope.close.test.ts, TaskScope.idle.test.ts)
+ * - Nothing enters or leaves the list once the scope has left Open, so it is then
+ *   the list of the report. (laws/closed.test.ts)
  */
 import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -21,17 +21,25 @@ import type * as Take from "effect/Take"
 import type { ShutdownReport, TaskOutcome } from "../ShutdownReport.ts"
 import type { OnFailure, TaskEvent, TaskFailure, TaskStatus } from "../Task.ts"
 import { wallTimeOf } from "./clock.ts"
-import { joinPath, type Namesakes } from "./names.ts"
+import { joinPath, Names } from "./names.ts"
 
 // -----------------------------------------------------------------------------
 // Task
 // -----------------------------------------------------------------------------
 
-export type Phase<A, E> =
+/** Where a task is in its life. Its exit is in its fiber. */
+export type Phase =
   /** Spawned deferred, and its first step has not come. */
   | { readonly _tag: "Pending" }
   | { readonly _tag: "Running" }
-  | { readonly _tag: "Stopping"; readonly since: number; readonly reason: string; readonly begun: boolean }
+  | {
+    readonly _tag: "Stopping"
+    readonly since: number
+    readonly reason: string
+    readonly begun: boolean
+    /** How the last of the tasks ended that were asked to stop with this one. */
+    lastEnd: Ended | undefined
+  }
   | {
     readonly _tag: "Abandoned"
     readonly since: number
@@ -39,15 +47,16 @@ export type Phase<A, E> =
     readonly at: number
     readonly place: string | undefined
   }
-  | {
-    readonly _tag: "Ended"
-    readonly exit: Exit.Exit<A, E>
-    readonly outcome: TaskOutcome
-    readonly at: number
-  }
+  | Ended
 
-export const pending: Phase<never, never> = { _tag: "Pending" }
-export const running: Phase<never, never> = { _tag: "Running" }
+export interface Ended {
+  readonly _tag: "Ended"
+  readonly outcome: TaskOutcome
+  readonly at: number
+}
+
+export const pending: Phase = { _tag: "Pending" }
+export const running: Phase = { _tag: "Running" }
 
 /** What a task keeps of its options; most tasks share `defaultSettings`. */
 export interface Settings {
@@ -67,8 +76,8 @@ export class TaskImpl<A = unknown, E = unknown> {
   readonly foreground: boolean
   readonly settings: Settings
   readonly startedAt: number
-  phase: Phase<A, E>
-  /** Set as soon as the fork has returned; see `fork` in `scope.ts`. */
+  phase: Phase
+  /** Set as soon as the fork has returned; see `fork` in `spawn.ts`. */
   fiber!: Fiber.Fiber<A, E>
   /** How many of the fibers of this task wait for a close that this task is part of. */
   closesAwaited = 0
@@ -85,7 +94,7 @@ export class TaskImpl<A = unknown, E = unknown> {
     foreground: boolean,
     settings: Settings,
     startedAt: number,
-    phase: Phase<A, E>
+    phase: Phase
   ) {
     this.scope = scope
     this.name = name
@@ -126,7 +135,12 @@ export class TaskImpl<A = unknown, E = unknown> {
           place: phase.place
         }
       case "Ended":
-        return { _tag: "Ended", exit: phase.exit, outcome: phase.outcome, after: phase.at - this.startedAt }
+        return {
+          _tag: "Ended",
+          exit: this.fiber.pollUnsafe()!,
+          outcome: phase.outcome,
+          after: phase.at - this.startedAt
+        }
     }
   }
 
@@ -152,8 +166,8 @@ export interface Stopping {
   readonly reason: string
   readonly since: number
   readonly deadline: number
-  /** The tasks that were alive when the stop began. */
-  readonly tasks: ReadonlyArray<TaskImpl>
+  /** What has become of the tasks so far. */
+  readonly counts: Record<TaskOutcome, number>
   readonly done: Deferred.Deferred<ShutdownReport>
   /**
    * Completes before `done`, when all tasks that are left wait for this very
@@ -199,6 +213,8 @@ export class ScopeImpl {
   last: TaskImpl | undefined = undefined
   live = 0
   liveForeground = 0
+  /** Tasks that were given up and have not ended. */
+  abandoned = 0
   /** Tasks that wait for a close they are part of. */
   blocked = 0
   /** Tasks of this scope that wait in `awaitIdle`, and so are not busy. */
@@ -209,7 +225,7 @@ export class ScopeImpl {
     undefined
   /** Tasks with a limit of their own; while there is none, nobody looks for them. */
   ownLimits = false
-  readonly names = new Map<string, Namesakes>()
+  readonly names = new Names()
   readonly children = new Set<ScopeImpl>()
   readonly waiters = new Set<() => void>()
   readonly failureHooks: Array<(failure: TaskFailure, task: TaskImpl) => void> = []
@@ -312,17 +328,24 @@ export const countIdling = (task: TaskImpl, by: 1 | -1): void => {
   if (task.foreground) task.scope.idlingForeground += by
 }
 
-/** The tasks of a scope, oldest first. */
-export const tasksOf = (scope: ScopeImpl): Array<TaskImpl> => {
+/** All in the list, oldest first: in a scope that is not open, also the tasks that have ended since. */
+export const listOf = (scope: ScopeImpl): Array<TaskImpl> => {
   const tasks: Array<TaskImpl> = []
   for (let task = scope.first; task !== undefined; task = task.next) tasks.push(task)
   return tasks
 }
 
+/** The tasks of a scope that have not ended, oldest first. */
+export const tasksOf = (scope: ScopeImpl): Array<TaskImpl> =>
+  scope.live + scope.abandoned === 0 ? [] : listOf(scope).filter((task) => task.phase._tag !== "Ended")
+
 /** The tasks of a scope and of every scope in it. */
 export const allTasksOf = (scope: ScopeImpl): Array<TaskImpl> => {
   const tasks = tasksOf(scope)
-  for (const child of scope.children) tasks.push(...allTasksOf(child))
+  for (const child of scope.children) {
+    // One by one: as the arguments of one call, 100,000 tasks would overflow the stack.
+    for (const task of allTasksOf(child)) tasks.push(task)
+  }
   return tasks
 }
 

@@ -12,14 +12,14 @@ import { CurrentTask, leaveLive, notify, type Phase, type TaskImpl } from "./sta
 /** The phases of all tasks that are asked in one go, so that asking 100,000 allocates two. */
 interface StopPhases {
   readonly reason: string
-  readonly begun: Phase<never, never>
-  readonly unbegun: Phase<never, never>
+  readonly begun: Phase
+  readonly unbegun: Phase
 }
 
 const stopPhases = (reason: string, since: number): StopPhases => ({
   reason,
-  begun: { _tag: "Stopping", since, reason, begun: true },
-  unbegun: { _tag: "Stopping", since, reason, begun: false }
+  begun: { _tag: "Stopping", since, reason, begun: true, lastEnd: undefined },
+  unbegun: { _tag: "Stopping", since, reason, begun: false, lastEnd: undefined }
 })
 
 /** Interrupts a task, once. The fiber's finalizers begin in this very stack. */
@@ -39,6 +39,7 @@ export const abandon = (task: TaskImpl, at: number): void => {
   const phase = task.phase
   if (phase._tag === "Ended" || phase._tag === "Abandoned") return
   leaveLive(task.scope, task)
+  task.scope.abandoned++
   task.phase = {
     _tag: "Abandoned",
     since: phase._tag === "Stopping" ? phase.since : at,
@@ -99,21 +100,21 @@ const batchMillis = 4
  * and sockets get a turn.
  */
 export const interruptAll = (
-  tasks: ReadonlyArray<TaskImpl>,
+  next: () => TaskImpl | undefined,
   reason: string,
   since: number
 ): Effect.Effect<void> =>
   Effect.withFiber((fiber) => {
-    let index = 0
     const phases = stopPhases(reason, since)
     const batch: Effect.Effect<void> = Effect.suspend(() => {
       const begin = realNow()
-      const end = Math.min(index + batchCount, tasks.length)
-      while (index < end) {
-        requestStop(tasks[index++]!, phases, fiber.id)
-        if ((index & 7) === 0 && realNow() - begin > batchMillis) break
+      for (let count = 1; count <= batchCount; count++) {
+        const task = next()
+        if (task === undefined) return Effect.void
+        requestStop(task, phases, fiber.id)
+        if ((count & 7) === 0 && realNow() - begin > batchMillis) break
       }
-      return index < tasks.length ? Effect.flatMap(Effect.yieldNow, () => batch) : Effect.void
+      return Effect.flatMap(Effect.yieldNow, () => batch)
     })
     return batch
   })
