@@ -83,6 +83,16 @@ describe("an app starts", () => {
       }
     }).pipe(Effect.provide(makeRecorder().layer)))
 
+  it.effect("step by step: what comes after a step that fails is not done (B14)", () =>
+    Effect.gen(function*() {
+      const log: Array<string> = []
+      const steps = Effect.forEach(["first", "second", "third"], (step) =>
+        step === "second" ? Effect.fail("second failed" as const) : say(log, step))
+      const exit = yield* Effect.exit(Effect.scoped(Layer.build(App.layer("sensor", steps))))
+      assert.deepStrictEqual(exit, Exit.fail("second failed"))
+      assert.deepStrictEqual(log, ["first"])
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
   it.effect("in time, or is stopped and fails with the place where it is stuck", () =>
     Effect.gen(function*() {
       const log: Array<string> = []

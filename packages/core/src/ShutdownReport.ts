@@ -159,7 +159,7 @@ export interface AppReport extends Schema.Schema.Type<typeof AppReport> {}
  * **Details**
  *
  * `took` and `budget` are milliseconds, `startedAt` is the time of the begin in
- * milliseconds since 1970. It is a `Schema.Class`, so `Schema.encodeSync(ShutdownReport)`
+ * milliseconds since 1970. It is a `Schema.Class`, so `Schema.encodeSync(ShutdownReport.ShutdownReport)`
  * gives plain JSON. `ShutdownReport.format` gives a table for people.
  *
  * **Example** (A clean stop)
