@@ -22,7 +22,7 @@ export interface Figures {
   readonly closeSleepingStall?: number
   /** Microseconds a task, while somebody waits for all of them. */
   readonly end?: number
-  /** Microseconds from before the last end to the waiter. */
+  /** Microseconds from before the last end to the waiter. It happens once a round, so much of it is cold code. */
   readonly wake?: number
   /** Microseconds for a wait when there is nothing to wait for. */
   readonly idle?: number
