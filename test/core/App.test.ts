@@ -1,4 +1,4 @@
-import { App, Host, ScopeClosed, Task, TaskScope } from "@ambit/core"
+import { App, Host, Limits, ScopeClosed, Task, TaskScope } from "@ambit/core"
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
@@ -231,6 +231,52 @@ describe("an app stops", () => {
       assert.deepStrictEqual(log, ["announced", "hook interrupted", "uploaded"])
     }).pipe(Effect.provide(makeRecorder().layer)))
 
+  it.effect("and a hook that ends interrupted, but not by its limit, has failed", () => {
+    const recorder = makeRecorder()
+    return Effect.gen(function*() {
+      const self = handle<App.App>()
+      const { close } = yield* build(App.layer(
+        "sensor",
+        Effect.gen(function*() {
+          yield* Deferred.succeed(self, yield* App.CurrentApp)
+          const task = yield* Task.spawn(Effect.never, "poll")
+          yield* App.onStop("goodbye", Effect.andThen(task.interrupt("bye"), task.join))
+        })
+      ))
+      const report = yield* App.stop(yield* Deferred.await(self))
+      assert.deepStrictEqual(report.hooks.map((hook) => hook.outcome), ["failed"])
+      assert.deepStrictEqual(report.apps.map((app) => app.outcome), ["stopped"])
+      assert.deepStrictEqual(linesAt(recorder.records, "Error"), ["Hook sensor/goodbye failed; the stop goes on"])
+      yield* close
+    }).pipe(Effect.provide(recorder.layer))
+  })
+
+  it.effect("and a hook whose failure cannot even be shown holds up nothing", () =>
+    Effect.gen(function*() {
+      const log: Array<string> = []
+      const self = handle<App.App>()
+      const unspeakable = Object.defineProperty(new Error(), "message", {
+        get: () => {
+          throw new Error("no")
+        }
+      })
+      const { close } = yield* build(App.layer(
+        "sensor",
+        Effect.gen(function*() {
+          yield* Deferred.succeed(self, yield* App.CurrentApp)
+          yield* Effect.acquireRelease(Effect.void, () => say(log, "released"))
+          yield* Task.spawn(Effect.ensuring(Effect.never, say(log, "task ended")), "poll")
+          yield* App.onStop("last", say(log, "last hook"))
+          yield* App.onStop("fail", Effect.fail(unspeakable))
+        })
+      ))
+      const report = yield* App.stop(yield* Deferred.await(self))
+      assert.deepStrictEqual(log, ["last hook", "task ended", "released"])
+      assert.deepStrictEqual(report.hooks.map((hook) => hook.outcome), ["failed", "completed"])
+      assert.deepStrictEqual(report.apps.map((app) => [app.outcome, app.resources]), [["stopped", "released"]])
+      yield* close
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
   it.effect("and several hanging hooks share the time, so that each of them gets its turn", () =>
     Effect.gen(function*() {
       const log: Array<string> = []
@@ -435,14 +481,66 @@ describe("apps together", () => {
           yield* Task.spawn(Effect.ensuring(Effect.never, say(log, "outer task")), "task")
         })
       ))
-      yield* close
-      assert.deepStrictEqual(
-        log,
-        ["outer task", "inner begins", "inner ends", "outer resource"].toSorted((a, b) =>
-          log.indexOf(a) - log.indexOf(b)
-        )
+      assert.strictEqual((yield* close).took, 1000)
+      assert.deepStrictEqual(log.slice(0, 2).toSorted(), ["inner begins", "outer task"])
+      assert.deepStrictEqual(log.slice(2), ["inner ends", "outer resource"])
+    }))
+
+  it.effect("the report of an app tells of an app inside that was at its resources already", () =>
+    Effect.gen(function*() {
+      const apps: Record<string, App.App> = {}
+      const remember = Effect.map(App.CurrentApp, (app) => {
+        apps[app.name] = app
+      })
+      const Inner = App.layer(
+        "inner",
+        Effect.gen(function*() {
+          yield* remember
+          yield* Effect.acquireRelease(Effect.void, () => Effect.sleep(150))
+          yield* Task.spawn(Effect.uninterruptible(Effect.never), "stuck")
+        }),
+        { taskStopWithin: "20 millis" }
       )
-      assert.strictEqual(log.at(-1), "outer resource")
+      const { close } = yield* build(App.layer("outer", Effect.andThen(remember, Layer.build(Inner))))
+      const inner = yield* Effect.forkChild(App.stop(apps.inner!), { startImmediately: true })
+      yield* TestClock.adjust(80)
+      const outer = yield* Effect.forkChild(App.stop(apps.outer!), { startImmediately: true })
+      const { exit, took } = yield* advanceUntilDone(outer)
+      assert.strictEqual(took, 90)
+      assert.isDefined(inner.pollUnsafe())
+      const report = Exit.isSuccess(exit) ? exit.value : undefined
+      assert.deepStrictEqual(report?.tasks.map((task) => [task.path, task.outcome]), [
+        ["outer/inner/stuck", "abandoned"]
+      ])
+      assert.deepStrictEqual(report?.apps.map((app) => [app.path, app.resources]), [
+        ["outer", "released"],
+        ["outer/inner", "released"]
+      ])
+      assert.isFalse(report?.clean)
+      yield* close
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("that are made of one layer value have one each", () =>
+    Effect.gen(function*() {
+      const tasks: Array<string> = []
+      const Work = Layer.effectDiscard(
+        Effect.map(Task.spawn(Effect.never, "poll"), (task) => tasks.push(task.path))
+      )
+      const { close } = yield* build(Layer.mergeAll(App.layer("left", Work), App.layer("right", Work)))
+      assert.deepStrictEqual(tasks.toSorted(), ["left/poll", "right/poll"])
+      yield* close
+    }))
+
+  it.effect("share what is provided around them, and build it once", () =>
+    Effect.gen(function*() {
+      class Db extends Context.Service<Db, number>()("test/core/App/Db5") {}
+      let built = 0
+      const DbLive = Layer.effect(Db)(Effect.sync(() => ++built))
+      const seen: Array<number> = []
+      const user = (name: string) => App.layer(name, Effect.map(Db, (db) => seen.push(db)))
+      const { close } = yield* build(Layer.mergeAll(user("a"), user("b")).pipe(Layer.provide(DbLive)))
+      assert.deepStrictEqual(seen, [1, 1])
+      yield* close
     }))
 })
 
@@ -522,6 +620,91 @@ describe("one app, stopped and started again", () => {
     ))
 })
 
+describe("an app made of layers", () => {
+  class Primary extends Context.Service<Primary, string>()("test/core/App/Primary") {}
+
+  it.effect("goes on when one of them fails and another one takes its place, and the failed one leaves nothing", () =>
+    Effect.gen(function*() {
+      const log: Array<string> = []
+      const attempt = Effect.gen(function*() {
+        yield* Effect.acquireRelease(Effect.void, () => say(log, "released"))
+        yield* Task.spawn(
+          Effect.ensuring(Effect.never, Effect.andThen(Effect.sleep(10), say(log, "task ended"))),
+          "probe"
+        )
+        return yield* Effect.fail("primary down" as const)
+      })
+      const Down = Layer.effect(Primary)(attempt)
+      const Fallback = Layer.effect(Primary)(Effect.as(say(log, "fallback"), "fallback"))
+      yield* awakeClock
+      const scope = yield* Scope.make()
+      const building = yield* Effect.forkChild(
+        Layer.buildWithScope(App.layer("a", Layer.catchCause(Down, () => Fallback)), scope)
+      )
+      const { exit } = yield* advanceUntilDone(building)
+      assert.strictEqual(Exit.isSuccess(exit) ? Context.get(exit.value, Primary) : "a failure", "fallback")
+      assert.deepStrictEqual(log, ["task ended", "released", "fallback"])
+      yield* Scope.close(scope, Exit.void)
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("ends what each of them has spawned before that one releases its resources, when the start fails", () =>
+    Effect.gen(function*() {
+      const log: Array<string> = []
+      const part = (name: string, end: Effect.Effect<void, string>) =>
+        Layer.effectDiscard(Effect.gen(function*() {
+          yield* Effect.acquireRelease(Effect.void, () => say(log, `${name} released`))
+          const slow = Effect.andThen(Effect.sleep(10), say(log, `${name} task ended`))
+          yield* Task.spawn(Effect.ensuring(Effect.never, slow), name)
+          yield* end
+        }))
+      const App1 = App.layer("a", Layer.mergeAll(part("good", Effect.void), part("bad", Effect.fail("no"))))
+      yield* awakeClock
+      const building = yield* Effect.forkChild(Effect.flip(Effect.scoped(Layer.build(App1))))
+      yield* advanceUntilDone(building)
+      for (const name of ["good", "bad"]) {
+        assert.isBelow(log.indexOf(`${name} task ended`), log.indexOf(`${name} released`))
+      }
+      assert.strictEqual(log.length, 4)
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("starts again as a whole, although a release of the life before hangs", () =>
+    Effect.gen(function*() {
+      const self = handle<App.App>()
+      const log: Array<string> = []
+      const part = (name: string, release: Effect.Effect<void>) =>
+        Layer.effect(Context.Service<string>(name))(Effect.gen(function*() {
+          yield* Deferred.succeed(self, yield* App.CurrentApp)
+          yield* Effect.acquireRelease(say(log, name), () => release)
+          return name
+        }))
+      let releases = 0
+      const hangOnce = Effect.suspend(() => ++releases === 1 ? Effect.never : Effect.void)
+      const Inner = App.layer("inner", say(log, "inner"))
+      const Two = part("above", hangOnce).pipe(Layer.provideMerge(Layer.merge(part("below", Effect.void), Inner)))
+      const { close } = yield* build(App.layer("a", Two, { stopWithin: "200 millis" }))
+      const restart = yield* Effect.forkChild(App.restart(yield* Deferred.await(self)), { startImmediately: true })
+      assert.isTrue(Exit.isSuccess((yield* advanceUntilDone(restart)).exit))
+      assert.deepStrictEqual(log.slice(0, 3).toSorted(), ["above", "below", "inner"])
+      assert.deepStrictEqual(log.slice(3).toSorted(), ["above", "below", "inner"])
+      yield* close
+    }).pipe(Effect.provide(makeRecorder().layer)))
+})
+
+describe("what an app logs", () => {
+  it.effect("in a hook names the hook, and in an app inside of an app names no task of the outer one", () => {
+    const recorder = makeRecorder()
+    return Effect.gen(function*() {
+      const Inner = App.layer("inner", App.onStop("flush", Effect.logInfo("flushing")))
+      const { close } = yield* build(App.layer("outer", Layer.build(Inner)))
+      yield* close
+      const flushing = recorder.records.find((record) => record.message === "flushing")
+      assert.deepStrictEqual(flushing?.annotations, { hook: "outer/inner/flush" })
+      const stopped = recorder.records.filter((record) => record.message.startsWith("outer/inner stopped"))
+      assert.deepStrictEqual(stopped.map((record) => record.annotations), [{ app: "outer/inner" }])
+    }).pipe(Effect.provide(recorder.layer))
+  })
+})
+
 describe("the current app", () => {
   it.effect("is known inside and nowhere else (D12)", () =>
     Effect.gen(function*() {
@@ -560,6 +743,22 @@ describe("bad input", () => {
         /it does not fit into the stop of its host \(.*\), which is 30\.0 s/
       )
     }))
+
+  it.effect("a start that is neither an effect nor a layer is refused, and so are limits that are no numbers", () =>
+    Effect.gen(function*() {
+      for (const start of [undefined, () => Effect.void, async () => {}, function*() {}]) {
+        assert.match(
+          yield* refused(App.layer("a", start as unknown as Effect.Effect<void>)),
+          /the start of app "a" is .*: an app starts from an Effect or a Layer\. Wrap/
+        )
+      }
+      const limits = { ...Limits.defaults, appStop: Number.NaN }
+      const built = Effect.scoped(Layer.build(App.layer("a", Effect.void)))
+      assert.match(
+        String(yield* Effect.flip(Effect.provideService(built, Limits.Limits, limits))),
+        /appStop of the Limits is "NaN": this is not a duration/
+      )
+    }).pipe(Effect.provide(makeRecorder().layer)))
 
   it.effect("a second app of the same path is refused, the same layer twice is one app", () =>
     Effect.gen(function*() {

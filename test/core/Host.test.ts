@@ -1,4 +1,4 @@
-import { App, Host, ShutdownReport, Task } from "@ambit/core"
+import { App, Host, Limits, ShutdownReport, Task, TaskScope } from "@ambit/core"
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
@@ -288,7 +288,169 @@ describe("the budget of a host", () => {
     }).pipe(Effect.provide(makeRecorder().layer)))
 })
 
+describe("the report of a host", () => {
+  const stuckWith = (name: string, options?: App.AppOptions) =>
+    App.layer(
+      name,
+      Effect.gen(function*() {
+        yield* Effect.acquireRelease(Effect.void, () => Effect.never)
+        yield* App.onStop("fail", Effect.fail("no"))
+        yield* Task.spawn(Effect.uninterruptible(Effect.never), "stuck")
+      }),
+      options
+    )
+
+  it.effect("tells of every app and its stragglers also when their limit ends at the same moment as its own", () =>
+    Effect.gen(function*() {
+      for (const options of [undefined, { stopWithin: "1 second" }] as const) {
+        const host = yield* launch(Layer.mergeAll(stuckWith("a", options), stuckWith("b", options)), {
+          stopWithin: "1 second"
+        })
+        const { exit, took } = yield* host.stop
+        assert.strictEqual(took, 1000)
+        const report = succeeded(exit)
+        assert.deepStrictEqual(report.tasks.map((task) => `${task.path} ${task.outcome}`).toSorted(), [
+          "hub/a/stuck abandoned",
+          "hub/b/stuck abandoned"
+        ])
+        assert.deepStrictEqual(report.hooks.map((hook) => hook.path).toSorted(), ["hub/a/fail", "hub/b/fail"])
+        assert.deepStrictEqual(report.apps.map((app) => `${app.path} ${app.resources}`).toSorted(), [
+          "hub/a abandoned",
+          "hub/b abandoned"
+        ])
+      }
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("tells of what a layer outside of any app has spawned, and stops it", () =>
+    Effect.gen(function*() {
+      let beats = 0
+      const beat = Effect.andThen(Effect.sleep("1 second"), Effect.sync(() => beats++))
+      const Plain = Layer.effectDiscard(Task.spawn(Effect.forever(beat), "poll"))
+      const host = yield* Effect.provide(launch(Plain as Layer.Layer<never>), TaskScope.layer("outer"))
+      yield* TestClock.adjust("2 seconds")
+      const report = succeeded((yield* host.stop).exit)
+      assert.deepStrictEqual(report.tasks.map((task) => [task.path, task.outcome]), [["hub/poll", "interrupted"]])
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual(beats, 2)
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("tells of a scope outside of any app and of what was given up in it", () =>
+    Effect.gen(function*() {
+      const Pool = Layer.effectDiscard(Effect.gen(function*() {
+        const pool = yield* TaskScope.make("pool", { stopWithin: "100 millis" })
+        yield* TaskScope.spawn(pool, Effect.uninterruptible(Effect.never), "stuck")
+      }))
+      const host = yield* launch(Pool)
+      const report = succeeded((yield* host.stop).exit)
+      assert.isFalse(report.clean)
+      assert.deepStrictEqual(report.tasks.map((task) => [task.path, task.outcome]), [["hub/pool/stuck", "abandoned"]])
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("tells of a task that an earlier life of an app has given up, and so does the tree", () =>
+    Effect.gen(function*() {
+      let starts = 0
+      const stuck = Task.spawn(Effect.uninterruptible(Effect.never), "stuck")
+      const Flaky = App.layer("a", Effect.suspend(() => ++starts === 1 ? Effect.asVoid(stuck) : Effect.void), {
+        stopWithin: "100 millis"
+      })
+      const host = yield* launch(Flaky)
+      const [app] = yield* host.inHost(Host.apps)
+      const restart = yield* Effect.forkChild(App.restart(app!), { startImmediately: true })
+      yield* advanceUntilDone(restart)
+      assert.strictEqual((yield* App.state(app!))._tag, "Ready")
+      const tree = yield* host.inHost(Host.tree)
+      assert.deepStrictEqual(tree.apps[0]!.tasks.map((task) => task.path), ["hub/a/stuck"])
+      const report = succeeded((yield* host.stop).exit)
+      assert.isFalse(report.clean)
+      assert.deepStrictEqual(report.tasks.map((task) => [task.path, task.outcome]), [["hub/a/stuck", "abandoned"]])
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("is not clean when a finalizer of an app fails", () =>
+    Effect.gen(function*() {
+      const Broken = App.layer("a", Effect.acquireRelease(Effect.void, () => Effect.die("could not write")))
+      const host = yield* launch(Broken)
+      const report = succeeded((yield* host.stop).exit)
+      assert.deepStrictEqual(report.apps.map((app) => [app.outcome, app.resources]), [["stopped", "failed"]])
+      assert.isFalse(report.clean)
+    }).pipe(Effect.provide(makeRecorder().layer)))
+})
+
 describe("the start of a host", () => {
+  it.effect("goes on when somebody recovers from an app that does not start", () =>
+    Effect.gen(function*() {
+      const log: Array<string> = []
+      const Optional = App.layer("optional", Effect.fail("no hardware")).pipe(
+        Layer.catchCause(() => App.layer("fallback", Effect.sync(() => log.push("fallback"))))
+      )
+      const host = yield* launch(Layer.merge(idle("main"), Optional))
+      yield* host.inHost(Host.awaitReady)
+      yield* TestClock.adjust("1 hour")
+      assert.deepStrictEqual(log, ["fallback"])
+      assert.deepStrictEqual((yield* host.inHost(Host.apps)).map((app) => app.path).toSorted(), [
+        "hub/fallback",
+        "hub/main"
+      ])
+      const report = succeeded((yield* host.stop).exit)
+      assert.deepInclude(report, { reason: "the test says so", clean: true })
+      assert.deepStrictEqual(report.apps.map((app) => app.path).toSorted(), ["hub/fallback", "hub/main"])
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("waits for as long as it takes to recover", () =>
+    Effect.gen(function*() {
+      const Fallback = App.layer("fallback", Effect.sleep("10 minutes"), { startWithin: "none" })
+      const Optional = Layer.catchCause(App.layer("optional", Effect.fail("no hardware")), () => Fallback)
+      const host = yield* launch(Optional)
+      yield* TestClock.adjust("10 minutes")
+      yield* host.inHost(Host.awaitReady)
+      yield* host.stop
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("that fails counts the budget of its stop from the failure", () =>
+    Effect.gen(function*() {
+      const slow = (name: string) => App.layer(name, App.onStop("slow", Effect.never), { stopWithin: "2 seconds" })
+      const Hanging = Layer.effectDiscard(Effect.acquireRelease(Effect.void, () => Effect.never))
+      const Bad = App.layer(
+        "bad",
+        Effect.gen(function*() {
+          yield* App.onStop("slow", Effect.never)
+          yield* Task.spawn(Effect.uninterruptible(Effect.never), "stuck")
+          yield* Effect.sleep(100)
+          return yield* Effect.fail("no" as const)
+        }),
+        { stopWithin: "2 seconds" }
+      )
+      const host = yield* launch(Layer.mergeAll(Layer.provide(slow("good"), Hanging), Bad), {
+        stopWithin: "3 seconds"
+      })
+      const { exit, took } = yield* advanceUntilDone(host.fiber)
+      assert.strictEqual(failure(exit), "no")
+      assert.isAtMost(took, 3100)
+      assert.deepStrictEqual(host.reports[0]!.tasks.map((task) => task.path), ["hub/bad/stuck"])
+      assert.deepStrictEqual(host.reports[0]!.apps.map((app) => app.path).toSorted(), [
+        "hub/(layers)",
+        "hub/bad",
+        "hub/good"
+      ])
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("that fails just when somebody asks for a stop fails the host all the same", () =>
+    Effect.gen(function*() {
+      const Bad = App.layer("bad", Effect.andThen(Host.requestStop("enough"), Effect.fail("no broker" as const)))
+      const host = yield* launch(Bad)
+      assert.deepStrictEqual((yield* advanceUntilDone(host.fiber)).exit, Exit.fail("no broker"))
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("that fails for a layer which is no app stops the apps within the budget, and reports on them", () =>
+    Effect.gen(function*() {
+      const Bad = Layer.effectDiscard(Effect.andThen(Effect.sleep(100), Effect.fail("no disk" as const)))
+      const host = yield* launch(Layer.merge(idle("a"), Bad))
+      const { exit } = yield* advanceUntilDone(host.fiber)
+      assert.deepStrictEqual(exit, Exit.fail("no disk"))
+      assert.deepStrictEqual(host.reports.map((report) => [report.reason, report.apps.map((app) => app.path)]), [
+        ["its start failed", ["hub/a"]]
+      ])
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
   it.effect("fails with the error of the app that does not start, and nothing else, after the others were stopped", () =>
     Effect.gen(function*() {
       const start = Effect.andThen(Effect.sleep(100), Effect.fail("no broker" as const))
@@ -411,6 +573,31 @@ describe("bad input", () => {
         assert.match(yield* refused(host.inHost(Host.requestStop("x", code))), /a whole number from 0 to 255/)
       }
       yield* host.stop
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("what is not a layer, a name that is no string and limits that are no numbers are refused", () =>
+    Effect.gen(function*() {
+      for (const apps of [Effect.void, [idle("a")], undefined]) {
+        assert.match(
+          yield* refused(Host.launch(apps as unknown as Layer.Layer<never>)),
+          /the apps of host "host" is .*: a host is launched with one Layer/
+        )
+      }
+      assert.match(yield* refused(Host.launch(idle("a"), { name: null as unknown as string })), /must be a string/)
+      const limits = { ...Limits.defaults, hostStop: Number.NaN }
+      assert.match(
+        yield* refused(Effect.provideService(Host.launch(idle("a")), Limits.Limits, limits)),
+        /hostStop of the Limits is "NaN"/
+      )
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("a reason that is not a string is a reason all the same", () =>
+    Effect.gen(function*() {
+      const host = yield* launch(idle("a"))
+      const [app] = yield* host.inHost(Host.apps)
+      assert.strictEqual((yield* App.stop(app!, 42 as unknown as string)).reason, "42")
+      yield* host.inHost(Host.requestStop(new Error("no disk") as unknown as string))
+      assert.strictEqual(succeeded((yield* advanceUntilDone(host.fiber)).exit).reason, "Error: no disk")
     }).pipe(Effect.provide(makeRecorder().layer)))
 
   it.effect("an app whose limit is above that of its host is refused with both values, a default follows", () =>

@@ -27,6 +27,21 @@ describe("a shutdown report", () => {
     const app = { path: "hub/a", resources: "released" as const, took: 1, budget: 5 }
     assert.isTrue(new ShutdownReport.ShutdownReport({ ...empty, apps: [{ ...app, outcome: "stopped" }] }).clean)
     assert.isFalse(new ShutdownReport.ShutdownReport({ ...empty, apps: [{ ...app, outcome: "failed" }] }).clean)
+    for (const resources of ["failed", "abandoned"] as const) {
+      const apps = [{ ...app, outcome: "stopped" as const, resources }]
+      assert.isFalse(new ShutdownReport.ShutdownReport({ ...empty, apps }).clean)
+    }
+  })
+
+  it("is a table of no more rows than are asked for, and of some when that is no number of rows", () => {
+    const report = new ShutdownReport.ShutdownReport({
+      ...empty,
+      tasks: [task("interrupted", 2), task("interrupted", 1)]
+    })
+    const rows = (count: number) => ShutdownReport.format(report, { rows: count }).split("\n").slice(3).length
+    assert.strictEqual(rows(2), 2)
+    assert.include(ShutdownReport.format(report, { rows: 1 }), "… and 1 more")
+    for (const count of [Number.NaN, -1]) assert.strictEqual(rows(count), 2)
   })
 
   it("is said in one line", () => {

@@ -1,4 +1,4 @@
-import { InvalidOption, Task, TaskScope } from "@ambit/core"
+import { App, Host, InvalidOption, Task, TaskScope } from "@ambit/core"
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
@@ -216,6 +216,40 @@ describe("start", () => {
     }).pipe(Effect.provide(inScope)))
 })
 
+describe("the first step", () => {
+  it.effect("of a task can be waited for and stopped from inside, before its spawn has returned", () =>
+    Effect.gen(function*() {
+      const scope = yield* TaskScope.TaskScope
+      const seen: Array<unknown> = []
+      const note = (value: unknown) => Effect.sync(() => seen.push(value))
+      const body = Effect.gen(function*() {
+        const self = Option.getOrThrow(yield* Task.current)
+        const [listed] = yield* TaskScope.tasks(scope)
+        assert.strictEqual(listed, self)
+        yield* Task.spawn(Effect.flatMap(Effect.exit(self.await), note), "awaits")
+        yield* Task.spawn(Effect.flatMap(self.join, note), "joins")
+        yield* Task.spawn(Effect.flatMap(self.interrupt("enough"), note), "interrupts")
+        return yield* Effect.uninterruptible(Effect.as(Effect.yieldNow, "done"))
+      })
+      const task = yield* Task.spawn(body, "self")
+      yield* TaskScope.awaitIdle(scope, { background: true })
+      assert.deepStrictEqual(task.status._tag, "Ended")
+      assert.strictEqual(seen.length, 2, String(seen))
+      assert.include(seen, true)
+    }).pipe(Effect.provide(inScope), Effect.provide(makeRecorder().layer)))
+
+  it.effect("of an app can look at the tree of its host", () =>
+    Effect.gen(function*() {
+      const trees: Array<Host.Tree> = []
+      const Look = App.layer(
+        "look",
+        Effect.andThen(Effect.map(Host.tree, (tree) => trees.push(tree)), Host.requestStop("seen"))
+      )
+      yield* Host.launch(Look)
+      assert.deepStrictEqual(trees[0]?.apps[0]?.tasks.map((task) => task.path), ["host/look/(start)"])
+    }).pipe(Effect.provide(makeRecorder().layer)))
+})
+
 describe("the handle", () => {
   it.effect("await gives the exit, join the value or the failure", () =>
     Effect.gen(function*() {
@@ -344,6 +378,20 @@ describe("failure", () => {
     }).pipe(Effect.provide(inScope), Effect.provide(recorder.layer))
   })
 
+  it.effect("a failure whose cause a logger cannot render is said without it", () => {
+    const lines: Array<string> = []
+    const logger = Logger.make<unknown, void>(({ cause, message }) => {
+      if (cause.reasons.length > 0) throw new Error("no access")
+      lines.push(String(message))
+    })
+    return Effect.gen(function*() {
+      const scope = yield* TaskScope.TaskScope
+      yield* Task.spawn(Effect.ensuring(Effect.never, Effect.die("broken")), "poll")
+      yield* TaskScope.close(scope)
+      assert.deepStrictEqual(lines, ["Task app/poll failed after 0 ms; its scope is stopping anyway"])
+    }).pipe(Effect.provide(inScope), Effect.provide(Logger.layer([logger])))
+  })
+
   it.effect("failure hooks get the task and its error once, in order, after the log, and a hook that throws is logged (A10, A11)", () => {
     const recorder = makeRecorder()
     return Effect.gen(function*() {
@@ -405,6 +453,44 @@ describe("bad input", () => {
           /stopWithin of task "app\/poll" is /
         )
       }
+    }).pipe(Effect.provide(inScope)))
+
+  it.effect("a value that cannot be shown is refused as any other, also by a plain callback", () =>
+    Effect.gen(function*() {
+      const scope = yield* TaskScope.TaskScope
+      const spawner = yield* TaskScope.runtime(scope)
+      const circular: Record<string, unknown> = {}
+      circular.self = circular
+      const values = [Object.create(null), circular, { big: 1n }, Symbol("x"), () => 1] as Array<never>
+      for (const value of values) {
+        for (const options of [{ stopWithin: value }, { kind: value }, { onFailure: value }]) {
+          yield* refused(Task.spawn(Effect.die("ran"), "poll", options))
+          assert.strictEqual(spawner(Effect.die("ran"), "poll", options)._tag, "Failure")
+        }
+        yield* refused(Task.spawn(Effect.die("ran"), value))
+        assert.strictEqual(spawner(Effect.die("ran"), value)._tag, "Failure")
+      }
+    }).pipe(Effect.provide(inScope), Effect.provide(makeRecorder().layer)))
+
+  it.effect("options that are null are no options", () =>
+    Effect.gen(function*() {
+      const scope = yield* TaskScope.TaskScope
+      yield* Task.spawn(Effect.void, "poll", null as never)
+      yield* TaskScope.awaitIdle(scope, null as never)
+      yield* TaskScope.close(scope, null as never)
+    }).pipe(Effect.provide(inScope)))
+
+  it.effect("a failure hook that is no function is refused", () =>
+    Effect.gen(function*() {
+      const scope = yield* TaskScope.TaskScope
+      const exit = yield* Effect.exit(TaskScope.onFailure(scope, 5 as never))
+      assert.instanceOf(Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined, InvalidOption)
+    }).pipe(Effect.provide(inScope)))
+
+  it.effect("a name that ends as a second task of a name would is refused, so no two tasks share a path", () =>
+    Effect.gen(function*() {
+      assert.match(yield* refused(Task.spawn(Effect.die("ran"), "poll#2")), /is "poll#2": "#" and a number tell/)
+      assert.strictEqual((yield* Task.spawn(Effect.void, "issue #2 of 3")).path, "app/issue #2 of 3")
     }).pipe(Effect.provide(inScope)))
 
   it.effect("a limit above that of the scope is refused with both values", () =>

@@ -1,9 +1,12 @@
-import { type ShutdownReport, Task, TaskScope } from "@ambit/core"
+import { InvalidOption, type ShutdownReport, Task, TaskScope } from "@ambit/core"
 import { assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Scheduler from "effect/Scheduler"
 import * as Scope from "effect/Scope"
 import { TestClock } from "effect/testing"
 import { awakeClock } from "../support/awakeClock.ts"
@@ -208,6 +211,74 @@ describe("close", () => {
   })
 })
 
+describe("a reason", () => {
+  it.effect("of a close that is no string is refused, and the scope stays open", () =>
+    Effect.gen(function*() {
+      const scope = yield* TaskScope.make("app")
+      for (const reason of [42, new Error("boom"), {}, Symbol("why")] as Array<never>) {
+        assert.instanceOf(yield* Effect.flip(TaskScope.close(scope, { reason })), InvalidOption)
+      }
+      assert.strictEqual(scope.state._tag, "Open")
+    }))
+
+  it.effect("that is no string is taken as text where nothing can be refused", () =>
+    Effect.gen(function*() {
+      yield* awakeClock
+      const scope = yield* TaskScope.make("app")
+      const slow = Effect.ensuring(Effect.never, Effect.sleep("1 second"))
+      const one = yield* TaskScope.spawn(scope, slow, "one")
+      const two = yield* TaskScope.spawn(scope, slow, "two")
+      yield* Effect.forkChild(one.interrupt(new Error("boom") as never), { startImmediately: true })
+      yield* TaskScope.cancelAll(scope, 42 as never)
+      assert.deepInclude(one.status, { reason: "Error: boom" })
+      assert.deepInclude(two.status, { reason: "42" })
+      yield* TestClock.adjust("1 second")
+    }))
+})
+
+describe("a close that meets a bug of others", () => {
+  it.effect("asks every task to stop, though an exit observer throws, and says so", () => {
+    const recorder = makeRecorder()
+    return Effect.gen(function*() {
+      const scope = yield* TaskScope.make("app", { stopWithin: "300 millis" })
+      const one = yield* TaskScope.spawn(scope, Effect.never, "one")
+      one.fiber.addObserver(() => {
+        throw new Error("observer of the user")
+      })
+      yield* TaskScope.spawn(scope, Effect.never, "two")
+      const { report, took } = yield* closeAndAdvance(scope)
+      assert.strictEqual(took, 0)
+      assert.deepStrictEqual(outcomes(report), { "app/one": "interrupted", "app/two": "interrupted" })
+      assert.deepStrictEqual(linesAt(recorder.records, "Error"), [
+        "An exit observer on the fiber of task app/one threw; the stop goes on"
+      ])
+    }).pipe(Effect.provide(recorder.layer))
+  })
+
+  it.effect("ends for everybody who waits, with what runs on listed, though the clock of the scope is broken", () =>
+    Effect.gen(function*() {
+      const clock = yield* Clock.Clock
+      let broken = false
+      const scope = yield* TaskScope.make("app", { stopWithin: "300 millis" }).pipe(
+        Effect.provideService(Clock.Clock, {
+          ...clock,
+          sleep: (duration) => clock.sleep(duration),
+          monotonicTimeNanosUnsafe: () => clock.monotonicTimeNanosUnsafe(),
+          currentTimeMillisUnsafe: () => {
+            if (broken) throw new Error("no time")
+            return clock.currentTimeMillisUnsafe()
+          }
+        })
+      )
+      yield* TaskScope.spawn(scope, Effect.uninterruptible(Effect.never), "deaf")
+      const healthy = yield* TaskScope.spawn(scope, Effect.never, "healthy")
+      broken = true
+      const { report } = yield* closeAndAdvance(scope)
+      assert.strictEqual(healthy.fiber.pollUnsafe()?._tag, "Failure")
+      assert.deepStrictEqual(outcomes(report), { "app/deaf": "abandoned", "app/healthy": "interrupted" })
+    }).pipe(Effect.provide(makeRecorder().layer)))
+})
+
 describe("closing from inside", () => {
   it.effect("a task that closes its own scope is interrupted as the others, and nothing after its call runs", () =>
     Effect.gen(function*() {
@@ -300,6 +371,62 @@ describe("closing from inside", () => {
       const { report, took } = yield* closeAndAdvance(scope)
       assert.strictEqual(took, 0)
       assert.isTrue(report.clean)
+    }))
+
+  it.effect("a task whose use ends with a close of the scope around does not wait for itself", () =>
+    Effect.gen(function*() {
+      yield* awakeClock
+      const scope = yield* TaskScope.make("app", { stopWithin: "1 second" })
+      const batch = TaskScope.use("batch", () =>
+        Effect.sleep(10).pipe(
+          Effect.andThen(Effect.fail("broken")),
+          Effect.onError(() => TaskScope.close(scope))
+        ))
+      yield* TaskScope.spawn(scope, batch, "poll")
+      yield* TestClock.adjust(10)
+      const { report, took } = yield* closeAndAdvance(scope)
+      assert.strictEqual(took, 0)
+      assert.strictEqual(report.took, 0)
+      assert.deepStrictEqual(outcomes(report), { "app/poll": "failed", "app/batch/(body)": "failed" })
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("also through two uses, and not before the other tasks have ended", () =>
+    Effect.gen(function*() {
+      yield* awakeClock
+      const scope = yield* TaskScope.make("app", { stopWithin: "2 seconds" })
+      const wentOnAt = yield* Deferred.make<number>()
+      const closing = TaskScope.close(scope).pipe(
+        Effect.andThen(Effect.flatMap(now, (at) => Deferred.succeed(wentOnAt, at)))
+      )
+      const inner = TaskScope.use("inner", () => Effect.ensuring(Effect.never, Effect.asVoid(closing)))
+      yield* TaskScope.spawn(scope, TaskScope.use("outer", () => inner), "poll")
+      yield* TaskScope.spawn(scope, Effect.ensuring(Effect.never, Effect.sleep("1 second")), "slow")
+      const { took } = yield* closeAndAdvance(scope)
+      assert.strictEqual(took, 1000)
+      assert.strictEqual(yield* Deferred.await(wentOnAt), 1000)
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("a limit of its own counts again when a task has waited for the close, from there", () =>
+    Effect.gen(function*() {
+      const scope = yield* TaskScope.make("app", { stopWithin: "2 seconds" })
+      const hangs = Effect.ensuring(Effect.never, Effect.andThen(TaskScope.close(scope), Effect.never))
+      yield* TaskScope.spawn(scope, hangs, "last", { stopWithin: "50 millis" })
+      yield* TaskScope.spawn(scope, Effect.ensuring(Effect.never, Effect.sleep("1 second")), "slow")
+      const { report, took } = yield* closeAndAdvance(scope)
+      assert.strictEqual(took, 1050)
+      assert.deepStrictEqual(outcomes(report), { "app/last": "abandoned", "app/slow": "interrupted" })
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("wherever its wait is interrupted, a task that waits for the close twice waits for nobody", () =>
+    Effect.gen(function*() {
+      yield* awakeClock
+      for (let ops = 3; ops <= 40; ops++) {
+        const scope = yield* TaskScope.make("app")
+        const once = Effect.provideService(TaskScope.close(scope), Scheduler.MaxOpsBeforeYield, ops)
+        yield* TaskScope.spawn(scope, Effect.ensuring(once, TaskScope.close(scope)), "twice")
+        const { took } = yield* closeAndAdvance(scope)
+        assert.strictEqual(took, 0, `yields after ${ops} operations`)
+      }
     }))
 
   it.effect("a task of a child scope may close the parent in its finalizer", () =>
@@ -502,6 +629,18 @@ describe("a scope in its states", () => {
       assert.deepStrictEqual(log, ["task", "resource"])
     }))
 
+  it.effect("leaves nothing with the Effect scope that owns it once it is closed", () =>
+    Effect.gen(function*() {
+      const owner = yield* Scope.make()
+      for (let i = 0; i < 3; i++) {
+        const scope = yield* Scope.provide(TaskScope.make("session"), owner)
+        yield* TaskScope.spawn(scope, Effect.never, "reader")
+        yield* TaskScope.close(scope)
+      }
+      assert.strictEqual(owner.state._tag, "Empty")
+      yield* Scope.close(owner, Exit.void)
+    }))
+
   it.effect("cancelAll has asked every task when it returns, waits for none, and leaves the scope open (B20)", () =>
     Effect.gen(function*() {
       yield* awakeClock
@@ -611,4 +750,62 @@ describe("use", () => {
       yield* TestClock.adjust("1 millis")
       yield* Fiber.join(interrupting)
     }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("a failure in the clean-up of the body comes through, beside what it fails with", () =>
+    Effect.gen(function*() {
+      const broken = Effect.ensuring(Effect.never, Effect.die("not rolled back"))
+      const interrupted = yield* Effect.forkChild(TaskScope.use("demo", () => broken), { startImmediately: true })
+      yield* Fiber.interrupt(interrupted)
+      const reasons = (exit: Exit.Exit<unknown, unknown>) =>
+        Exit.isFailure(exit) ? exit.cause.reasons.map((reason) => reason._tag).toSorted() : []
+      assert.deepStrictEqual(reasons(yield* Fiber.await(interrupted)), ["Die", "Interrupt"])
+      const failed = yield* Effect.exit(
+        TaskScope.use(
+          "demo",
+          () => Effect.andThen(Task.spawn(Effect.andThen(Effect.yieldNow, Effect.fail("E")), "write"), broken)
+        )
+      )
+      assert.deepStrictEqual(reasons(failed), ["Die", "Die"], "a defect makes a defect of the failure, as everywhere")
+      const once = yield* Effect.exit(TaskScope.use("demo", () => Effect.die("body")))
+      assert.deepStrictEqual(once, Exit.die("body"), "what came through already comes once")
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("a task that fails is said to stop the others", () => {
+    const recorder = makeRecorder()
+    return Effect.gen(function*() {
+      yield* Effect.flip(TaskScope.use("demo", (scope) =>
+        Effect.gen(function*() {
+          const inner = yield* TaskScope.child(scope, "inner")
+          yield* TaskScope.spawn(inner, Effect.fail("E"), "ignored", { onFailure: "ignore" })
+          yield* TaskScope.spawn(inner, Effect.fail("E"), "write")
+        })))
+      assert.deepStrictEqual(linesAt(recorder.records, "Error"), [
+        "Task demo/inner/write failed after 0 ms; the body and the other tasks of demo stop"
+      ])
+      assert.include(
+        linesAt(recorder.records, "Debug"),
+        "Task demo/inner/ignored failed after 0 ms; everything else goes on"
+      )
+    }).pipe(Effect.provide(recorder.layer))
+  })
+
+  it.effect("wherever the scope around begins to stop, it ends as its body or as interrupted", () =>
+    Effect.gen(function*() {
+      for (let ops = 3; ops <= 60; ops++) {
+        const scope = yield* TaskScope.make("app")
+        const using = yield* TaskScope.use("batch", () => Effect.succeed("done")).pipe(
+          Effect.provideService(TaskScope.TaskScope, scope),
+          Effect.provideService(Scheduler.MaxOpsBeforeYield, ops),
+          Effect.forkChild({ startImmediately: true })
+        )
+        const closing = yield* Effect.forkChild(TaskScope.close(scope), { startImmediately: true })
+        const exit = yield* Fiber.await(using)
+        yield* Fiber.join(closing)
+        assert.isTrue(
+          Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause) ||
+            Cause.squash(exit.cause) instanceof InvalidOption,
+          `yields after ${ops} operations: ${String(exit)}`
+        )
+      }
+    }))
 })

@@ -1,7 +1,9 @@
 import { Task, TaskScope } from "@ambit/core"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Scheduler from "effect/Scheduler"
 import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
 import { linesAt, makeRecorder } from "../support/recorder.ts"
@@ -124,12 +126,45 @@ describe("awaitIdle", () => {
       yield* TaskScope.awaitIdle(scope)
     }).pipe(Effect.provide(makeRecorder().layer)))
 
-  it.effect("refuses a limit that is not positive", () =>
+  it.effect("names those who are busy, and not those who wait for them", () =>
+    Effect.gen(function*() {
+      const scope = yield* TaskScope.make("app")
+      yield* TaskScope.spawn(scope, Effect.never, "import", foreground)
+      yield* TaskScope.spawn(scope, TaskScope.awaitIdle(scope), "waiter", foreground)
+      const waiting = yield* Effect.forkChild(Effect.flip(TaskScope.awaitIdle(scope, { within: "1 second" })))
+      yield* TestClock.adjust("1 second")
+      assert.deepInclude(yield* Fiber.join(waiting), { _tag: "IdleTimeout", busy: ["app/import"] })
+    }))
+
+  it.effect("wherever a wait is interrupted, the task that waited is busy again", () =>
+    Effect.gen(function*() {
+      for (let ops = 3; ops <= 20; ops++) {
+        const scope = yield* TaskScope.make("app")
+        const waits = Effect.provideService(TaskScope.awaitIdle(scope), Scheduler.MaxOpsBeforeYield, ops)
+        const body = Effect.gen(function*() {
+          yield* Fiber.interrupt(yield* Effect.forkChild(waits, { startImmediately: true }))
+          yield* TaskScope.awaitIdle(scope)
+        })
+        const task = yield* TaskScope.spawn(scope, body, "task", foreground)
+        yield* TestClock.adjust(0)
+        assert.strictEqual(task.status._tag, "Ended", `yields after ${ops} operations`)
+      }
+    }))
+
+  it.effect("refuses a limit that is not positive, or not finite", () =>
     Effect.gen(function*() {
       const scope = yield* TaskScope.make("app")
       assert.strictEqual((yield* Effect.flip(TaskScope.awaitIdle(scope, { within: 0 })))._tag, "InvalidOption")
+      assert.strictEqual(
+        (yield* Effect.flip(TaskScope.awaitIdle(scope, { within: Infinity }))).message,
+        "within of awaitIdle of scope \"app\" is \"Infinity\": a limit must come at some time. " +
+          "Give it a finite duration such as \"1 hour\"."
+      )
     }))
 })
+
+/** Lets the fibers run that yield after each few operations. */
+const settle = Effect.repeat(Effect.yieldNow, { times: 200 })
 
 describe("events", () => {
   it.effect("tell the life of a task in order, and end with the scope", () =>
@@ -155,6 +190,40 @@ describe("events", () => {
         "ScopeClosed app"
       ])
     }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("reach every reader and end for each, wherever the readers begin", () =>
+    Effect.gen(function*() {
+      for (let ops = 3; ops <= 60; ops++) {
+        const scope = yield* TaskScope.make("app")
+        const read = Effect.forkChild(Stream.runCollect(TaskScope.events(scope)), { startImmediately: true })
+        const slow = yield* Effect.provideService(read, Scheduler.MaxOpsBeforeYield, ops)
+        const quick = yield* read
+        yield* settle
+        yield* TaskScope.spawn(scope, Effect.void, "hello")
+        const late = yield* Effect.provideService(read, Scheduler.MaxOpsBeforeYield, ops)
+        yield* TaskScope.close(scope)
+        yield* settle
+        const counts = [slow, quick].map((fiber) => {
+          const exit = fiber.pollUnsafe()
+          return exit !== undefined && Exit.isSuccess(exit) ? exit.value.length : "no end"
+        })
+        assert.deepStrictEqual(counts, [4, 4], `yields after ${ops} operations`)
+        assert.isDefined(late.pollUnsafe(), `yields after ${ops} operations`)
+      }
+    }))
+
+  it.effect("are made for nobody when the last reader has left", () =>
+    Effect.gen(function*() {
+      const scope = yield* TaskScope.make("app")
+      const one = yield* Effect.forkChild(Stream.runDrain(TaskScope.events(scope)), { startImmediately: true })
+      const two = yield* Effect.forkChild(Stream.runHead(TaskScope.events(scope)), { startImmediately: true })
+      yield* TaskScope.spawn(scope, Effect.void, "hello")
+      yield* Fiber.join(two)
+      const inside = scope as unknown as { readonly readers: ReadonlySet<unknown> | undefined }
+      assert.strictEqual(inside.readers?.size, 1)
+      yield* Fiber.interrupt(one)
+      assert.isUndefined(inside.readers)
+    }))
 
   it.effect("of a closed scope are none", () =>
     Effect.gen(function*() {

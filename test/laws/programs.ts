@@ -142,16 +142,59 @@ const behaviours: readonly [Behaviour, ...Array<Behaviour>] = [
   },
   { name: "waits until the others are idle", run: ({ scope }) => TaskScope.awaitIdle(scope) },
   {
+    name: "works in a scope of its own",
+    run: (place) =>
+      TaskScope.use(
+        "session",
+        (scope) => Effect.andThen(spawnSome({ ...place, scope }, 3), Effect.sleep(millis(place.random))),
+        {
+          stopWithin: Math.max(1, Math.floor(place.scope.stopWithin * (place.random.chance(0.5) ? 1 : 0.3)))
+        }
+      )
+  },
+  {
+    name: "closes a child of its scope",
+    run: (place) =>
+      Effect.gen(function*() {
+        const scope = yield* TaskScope.child(place.scope, "session")
+        yield* spawnSome({ ...place, scope }, 3)
+        yield* Effect.sleep(millis(place.random))
+        yield* TaskScope.close(scope, { within: Math.max(1, Math.floor(scope.stopWithin * 0.3)) })
+      })
+  },
+  {
+    name: "closes the scope around from a scope of its own",
+    run: ({ random, scope }) =>
+      TaskScope.use("session", () => Effect.ensuring(Effect.sleep(millis(random) * 3), TaskScope.close(scope)))
+  },
+  {
+    name: "cleans up in a scope of its own",
+    run: (place) =>
+      Effect.ensuring(
+        Effect.never,
+        Effect.ignore(TaskScope.use("flush", (scope) => spawnRandom({ ...place, scope }, place.random.pick(cleanUps))))
+      )
+  },
+  {
     name: "interrupts itself",
     run: ({ random }) => Effect.andThen(Effect.sleep(millis(random)), Effect.interrupt)
   }
 ]
 
+/** What the scope around, which is stopping, makes no difference to. */
+const cleanUps: readonly [Behaviour, ...Array<Behaviour>] = [
+  { name: "waits for ever", run: () => Effect.never },
+  { name: "ends by itself", run: ({ random }) => Effect.sleep(millis(random)) },
+  { name: "cannot be interrupted", run: () => Effect.uninterruptible(Effect.never) }
+]
+
 /** Spawns one task with a random behaviour and random options, and tracks it. */
-const spawnRandom = (place: Place): Effect.Effect<void, Spawned, TaskScope.TaskScope> =>
+const spawnRandom = (
+  place: Place,
+  behaviour = place.random.pick(behaviours)
+): Effect.Effect<void, Spawned, TaskScope.TaskScope> =>
   Effect.suspend(() => {
     const { app, random, scope, tracker } = place
-    const behaviour = random.pick(behaviours)
     const onFailure = random.chance(0.9)
       ? random.pick<Task.OnFailure>(["report", "ignore"])
       : random.pick<Task.OnFailure>(["stopApp", "stopHost"])

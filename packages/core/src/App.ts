@@ -12,31 +12,36 @@ import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { hasProperty } from "effect/Predicate"
+import * as References from "effect/References"
 import type * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import { AppCycle, DuplicateApp, StartFailed, type StartTimeout } from "./AppError.ts"
 import {
   AppImpl,
   AppTypeId,
+  bind,
   CurrentApp as CurrentAppKey,
-  isAlive,
+  endTasksOf,
   lifeOf,
+  outerOf,
+  restart as restartImpl,
   start as startImpl,
   startAgain,
   stop as stopImpl,
   stopOthers,
-  withDependents
+  unbind
 } from "./internal/app.ts"
 import { wallTimeOf } from "./internal/clock.ts"
 import { endedByStandstill } from "./internal/close.ts"
 import { CurrentHost } from "./internal/host.ts"
 import { checkLimit, resolveLimits } from "./internal/limit.ts"
-import { beforeRelease } from "./internal/memo.ts"
+import { ownMemoMap } from "./internal/memo.ts"
 import { checkName, joinPath } from "./internal/names.ts"
+import { shown } from "./internal/shown.ts"
 import { refusal } from "./internal/spawn.ts"
-import { CurrentScope, CurrentTask, refusingScope } from "./internal/state.ts"
+import { closedScope, CurrentScope, CurrentTask, refusingScope } from "./internal/state.ts"
 import { InvalidOption } from "./InvalidOption.ts"
-import { Limits } from "./Limits.ts"
+import { around, type Limits, names } from "./Limits.ts"
 import type { ScopeClosed } from "./ScopeClosed.ts"
 import { type ShutdownReport, stuckPaths } from "./ShutdownReport.ts"
 import { StoodStill, type TaskScope } from "./TaskScope.ts"
@@ -143,6 +148,8 @@ export type Provided = App | TaskScope | Scope.Scope
  * app, `Effect.acquireRelease` acquires for it, and `onStop` registers hooks. An
  * app made from a layer provides what that layer provides, so other apps can
  * depend on it with `Layer.provide`; one made from an effect provides nothing.
+ * Its layers are built for this app, and again when it is started again, also when
+ * another app uses the same layer values. What apps share is provided around them.
  *
  * Apps with a host around (`Host.launch`) have the path `host/app`, and without
  * one `app`. They work the same under `Layer.launch`.
@@ -152,7 +159,8 @@ export type Provided = App | TaskScope | Scope.Scope
  * A stop runs the hooks in reverse order while the tasks live, waits for
  * foreground tasks (`drain`), interrupts all tasks, and releases the resources
  * when the tasks have ended. Apps stop before the apps they depend on; others at
- * the same time.
+ * the same time. A layer inside that fails and is replaced by another one releases
+ * its resources at once, after the tasks it has spawned.
  *
  * **Interruption**
  *
@@ -164,9 +172,10 @@ export type Provided = App | TaskScope | Scope.Scope
  * When the start effect fails or takes longer than `startWithin`, all it has
  * started is stopped, and the layer fails with its error or `StartTimeout`.
  * `StartFailed` when it is stopped during its start, or when an app it depends on
- * does not run any more. `InvalidOption` for a bad name or limit, `DuplicateApp`
- * for a second app of the same path, `AppCycle` for an app that builds itself. A stop never fails: what
- * goes wrong in it is logged and reported.
+ * does not run any more. `InvalidOption` for a bad name or limit or for a start that
+ * is neither an effect nor a layer, `DuplicateApp` for a second app of the same
+ * path, `AppCycle` for an app that builds itself. A stop never fails: what goes
+ * wrong in it is logged and reported.
  *
  * **Gotchas**
  *
@@ -223,8 +232,7 @@ export const layer: {
     Effect.gen(function*() {
       const made = yield* make(name, start as Layer.Layer<any>, options, app, memoMap)
       yield* register(made, memoMap, scope)
-      yield* startImpl(made)
-      return Context.addUnsafe(made.output, dependencyKey(made), made)
+      return (yield* startImpl(made)) as Context.Context<any>
     })
   )
   // The look for a cycle comes before the memo map, where a layer that builds itself would wait for itself.
@@ -241,21 +249,6 @@ export const layer: {
 /** Which layer an app was made from. */
 const definitions = new WeakMap<AppImpl, Layer.Layer<any, any, any>>()
 
-const outerOf = (app: AppImpl): AppImpl | undefined => Context.getOrUndefined(app.context, CurrentAppKey)
-
-// An app leaves its handle in the context it provides. That is how the apps that depend on it are known.
-const dependencyPrefix = "@ambit/core/App/Dependency/"
-
-const dependencyKey = (app: AppImpl): string => `${dependencyPrefix}${app.path}`
-
-const dependenciesIn = (context: Context.Context<never>): ReadonlySet<AppImpl> => {
-  const dependencies = new Set<AppImpl>()
-  for (const [key, app] of context.mapUnsafe) {
-    if (key.startsWith(dependencyPrefix)) dependencies.add(app)
-  }
-  return dependencies
-}
-
 const limitsOf = (path: string, options: AppOptions, around: Limits): Result.Result<Limits, InvalidOption> =>
   resolveLimits(
     {
@@ -266,10 +259,10 @@ const limitsOf = (path: string, options: AppOptions, around: Limits): Result.Res
     },
     around,
     {
+      ...names,
       hostStop: "the stop of its host (stopWithin of Host.launch, or hostStop of the Limits)",
       appStart: `startWithin of app "${path}"`,
       appStop: `stopWithin of app "${path}"`,
-      hookStop: `hookStop of app "${path}"`,
       drain: `drain of app "${path}"`,
       taskStop: `taskStopWithin of app "${path}"`
     }
@@ -284,31 +277,51 @@ const make = (
 ): Effect.Effect<AppImpl, InvalidOption> =>
   Effect.gen(function*() {
     yield* Effect.fromResult(checkName("an app", name))
-    const context = yield* Effect.context()
+    const context = outsideOfTasks(yield* Effect.context())
     const parent = Context.getOrUndefined(context, CurrentScope)
     const path = joinPath(parent?.path ?? "", name, 1)
+    if (!Layer.isLayer(start) && !Effect.isEffect(start)) {
+      return yield* new InvalidOption({
+        option: `the start of app "${path}"`,
+        value: shown(start),
+        problem: "an app starts from an Effect or a Layer",
+        remedy: "Wrap a function in Effect.sync, Effect.gen or Effect.promise"
+      })
+    }
     const app: AppImpl = new AppImpl({
       name,
       path,
       parent,
       host: Context.getOrUndefined(context, CurrentHost),
       clock: yield* Clock.Clock,
-      limits: yield* Effect.fromResult(limitsOf(path, options ?? {}, yield* Limits)),
+      limits: yield* Effect.fromResult(limitsOf(path, options ?? {}, yield* around)),
       context,
-      dependencies: dependenciesIn(context),
-      build: (resources) =>
+      build: (life) =>
         Layer.isLayer(start)
-          // When it fails, the layers release at once what they had acquired; the tasks that use it end before.
           ? Layer.buildWithMemoMap(
             start,
-            beforeRelease(memoMap, (exit) => stopOthers(app, exit.cause)),
-            resources
+            ownMemoMap(memoMap, {
+              failed: (layer, cause) => layer === start ? stopOthers(app, life, cause) : Effect.void,
+              released: (layer) => endTasksOf(life, layer)
+            }),
+            life.resources
           )
           : Effect.as(start, Context.empty())
     })
     definitions.set(app, definition)
     return app
   })
+
+// An app may be built in the start of another one, and lives longer than that task: what the app does and says is its
+// own.
+const outsideOfTasks = (context: Context.Context<never>): Context.Context<never> => {
+  if (Context.get(context, CurrentTask) === undefined) return context
+  const { task: _, ...annotations } = Context.get(context, References.CurrentLogAnnotations)
+  return context.pipe(
+    Context.add(CurrentTask, undefined),
+    Context.add(References.CurrentLogAnnotations, annotations)
+  )
+}
 
 // Without a host, the memo map is what all the layers of one program share.
 const bareApps = new WeakMap<Layer.MemoMap, Map<string, AppImpl>>()
@@ -329,16 +342,23 @@ const register = (
 ): Effect.Effect<void, DuplicateApp> =>
   Effect.gen(function*() {
     const apps = appsOf(app, memoMap)
-    if (apps.has(app.path)) return yield* new DuplicateApp({ app: app.path })
+    const namesake = apps.get(app.path)
+    // One inside of an earlier life of the app around may never have been released.
+    if (namesake !== undefined && namesake.parent?.state._tag !== "Closed") {
+      return yield* new DuplicateApp({ app: app.path })
+    }
     apps.set(app.path, app)
-    for (const dependency of app.dependencies) dependency.dependents.add(app)
+    bind(app)
     yield* Scope.addFinalizer(
       scope,
       Effect.ensuring(
-        Effect.suspend(() => app.phase === undefined ? Effect.void : stopAtLast(app)),
+        Effect.suspend(() => {
+          app.gone = true
+          return stopAtLast(app)
+        }),
         Effect.sync(() => {
-          apps.delete(app.path)
-          for (const dependency of app.dependencies) dependency.dependents.delete(app)
+          if (apps.get(app.path) === app) apps.delete(app.path)
+          unbind(app)
         })
       )
     )
@@ -424,7 +444,7 @@ export const onStop = <A, E, R>(
     if (!Effect.isEffect(hook)) {
       return yield* new InvalidOption({
         option,
-        value: String(hook),
+        value: shown(hook),
         problem: "a hook is an Effect",
         remedy: "Wrap a function in Effect.sync, or a promise in Effect.promise"
       })
@@ -436,12 +456,13 @@ export const onStop = <A, E, R>(
         millis: app.limits.appStop
       }))
     const life = lifeOf(app)
-    if (life === undefined || refusingScope(life.scope) !== undefined) {
-      return yield* refusal(life?.scope ?? (yield* CurrentScope), name)
-    }
+    const context = yield* Effect.context()
+    // A start that was given up may run on when the app has started again; then its scope is closed.
+    const refusing = (life && refusingScope(life.scope)) ?? closedScope(Context.getOrUndefined(context, CurrentScope))
+    if (life === undefined || refusing !== undefined) return yield* refusal(refusing ?? (yield* CurrentScope), name)
     // A hook runs for the app, not for the task that registered it.
-    const context = Context.add(yield* Effect.context<R>(), CurrentTask, undefined)
-    life.hooks.push({ name, within, run: Effect.provideContext(hook, context) })
+    const run = Effect.annotateLogs(hook as Effect.Effect<A, E>, { hook: `${app.path}/${name}` })
+    life.hooks.push({ name, within, run: Effect.provideContext(run, outsideOfTasks(context)) })
   }) as Effect.Effect<void, ScopeClosed | InvalidOption, R | App>
 
 /**
@@ -481,13 +502,17 @@ export const current: Effect.Effect<Option.Option<App>> = Effect.map(
 export const state = (self: App): Effect.Effect<AppState> =>
   Effect.sync(() => {
     const app = impl(self)
-    const phase = app.phase!
+    const { phase } = app
     switch (phase._tag) {
+      case "Waiting":
+        return { _tag: "Starting", since: wallTimeOf(app.clock, phase.since) }
       case "Starting":
       case "Ready":
         return { _tag: phase._tag, since: wallTimeOf(app.clock, phase.since) }
-      case "Stopping":
-        return { _tag: "Stopping", since: wallTimeOf(app.clock, phase.since), reason: phase.reason }
+      case "Stopping": {
+        const { budget, reason } = phase.stop
+        return { _tag: "Stopping", since: wallTimeOf(app.clock, budget.since), reason }
+      }
       case "Stopped":
       case "Failed":
         return phase
@@ -504,12 +529,14 @@ export const state = (self: App): Effect.Effect<AppState> =>
  * **Interruption**
  *
  * The stop goes on when the fiber that waits for it is interrupted. A task that
- * stops its own app is interrupted as the others.
+ * stops its own app is interrupted as the others. A hook or a finalizer that stops
+ * its own app, or one that this app depends on, does not wait: it gets the report
+ * as far as it has come.
  *
  * **Failure**
  *
  * Never fails. Stopping an app that is stopped gives the report of that stop;
- * two callers get the same one.
+ * two callers get the same one. While it stops, nothing can be started on it.
  *
  * **Example** (Stopping one app)
  *
@@ -549,45 +576,44 @@ export const stop: {
   (self: App, reason?: string): Effect.Effect<ShutdownReport>
 } = dual(
   (args) => isApp(args[0]),
-  (self: App, reason?: string): Effect.Effect<ShutdownReport> => stopImpl(impl(self), reason ?? "stopped by hand")
+  (self: App, reason?: string): Effect.Effect<ShutdownReport> =>
+    Effect.suspend(() => stopImpl(impl(self), shown(reason ?? "stopped by hand")))
 )
 
-const startFailure = (app: AppImpl) => (cause: unknown): StartFailed =>
-  cause instanceof StartFailed
-    ? cause
-    : new StartFailed({
-      app: app.path,
-      problem: cause instanceof Error ? cause.message : "its start effect failed; see the cause",
-      cause
-    })
+// What is no app may come out of a look-up that found none.
+const appOf = (self: App): Effect.Effect<AppImpl, StartFailed> =>
+  isApp(self) ? Effect.succeed(impl(self)) : Effect.fail(
+    new StartFailed({ app: shown(self), problem: "it is not the handle of an app. Take one from Host.apps" })
+  )
 
 /**
  * Starts an app again that was stopped, with a fresh scope.
  *
  * **Details**
  *
- * Its start effect runs again, with new resources. Apps that depend on it get
- * the new services when they are started next.
+ * Its start effect runs again, with new resources and with the newest services
+ * of the apps it depends on. What depends on it gets the new services when it is
+ * started next. While an app it depends on is being restarted, it waits for that.
  *
  * **Gotchas**
  *
  * What was built on its old services outside of any app keeps the old ones.
  *
+ * **Interruption**
+ *
+ * Interrupting it stops what has been started.
+ *
  * **Failure**
  *
- * `StartFailed` when the app runs, when an app it depends on does not, when its
- * host stops, or when its start effect fails.
+ * `StartFailed`, whatever the reason: the app runs, an app it depends on does
+ * not, its layer is closed, its host stops, or its start effect fails, throws or
+ * takes too long. Its `cause` is what the start effect ended with.
  *
  * @see {@link restart} for an app and those that depend on it
  * @category operations
  * @since 0.1.0
  */
-export const start = (self: App): Effect.Effect<void, StartFailed> =>
-  Effect.suspend(() => {
-    const app = impl(self)
-    if (isAlive(app)) return Effect.fail(new StartFailed({ app: app.path, problem: "it runs already. Stop it first" }))
-    return Effect.mapError(startAgain(app), startFailure(app))
-  })
+export const start = (self: App): Effect.Effect<void, StartFailed> => Effect.flatMap(appOf(self), startAgain)
 
 /**
  * Stops an app and starts it again, together with the apps that depend on it.
@@ -595,24 +621,31 @@ export const start = (self: App): Effect.Effect<void, StartFailed> =>
  * **Details**
  *
  * The apps that depend on it start after it and get its new services. Gives the
- * report of the stop.
+ * report of the stop. Two who restart an app at the same time get the same
+ * restart; an app that somebody else starts first is left alone.
+ *
+ * **Gotchas**
+ *
+ * A plain layer between two apps is not built again. What it made of the old
+ * services is what the apps above it get.
  *
  * **Ordering**
  *
  * Dependents stop first and start last.
  *
+ * **Interruption**
+ *
+ * The restart goes on when the fiber that waits for it is interrupted. So a task
+ * of the app, or of one that depends on it, may restart it; it is stopped with
+ * the others.
+ *
  * **Failure**
  *
- * `StartFailed` of the first app that does not start again.
+ * `StartFailed` when an app does not start again. All others are started that
+ * can be; the message names each one that stays down, and each is logged.
  *
  * @category operations
  * @since 0.1.0
  */
 export const restart = (self: App): Effect.Effect<ShutdownReport, StartFailed> =>
-  Effect.gen(function*() {
-    const app = impl(self)
-    const order = withDependents(app)
-    const report = yield* stopImpl(app, "restart")
-    for (const next of [...order].toReversed()) yield* start(face(next))
-    return report
-  })
+  Effect.flatMap(appOf(self), restartImpl)

@@ -84,7 +84,12 @@ export class AppCycle extends Schema.TaggedError<AppCycle>("@ambit/core/AppError
 }
 
 /**
- * An app could not be started again.
+ * An app could not be started, or not be started again.
+ *
+ * **Details**
+ *
+ * `problem` says why, and what to do about it. `cause` is what its start effect
+ * ended with, when it was that.
  *
  * @category errors
  * @since 0.1.0

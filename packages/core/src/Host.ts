@@ -9,7 +9,7 @@ import type * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Layer from "effect/Layer"
+import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import type { App, AppState } from "./App.ts"
 import type { HostFailed, LayerCycle } from "./HostError.ts"
@@ -19,6 +19,7 @@ import { CurrentHost, type HostImpl, type HostTypeId, launch as launchImpl } fro
 import { resolveLimits } from "./internal/limit.ts"
 import { checkName } from "./internal/names.ts"
 import { placeOf } from "./internal/place.ts"
+import { shown } from "./internal/shown.ts"
 import { type ScopeImpl, tasksOf } from "./internal/state.ts"
 import { InvalidOption } from "./InvalidOption.ts"
 import * as Limits from "./Limits.ts"
@@ -100,10 +101,10 @@ export interface HostOptions<out R = never> {
  *
  * **Failure**
  *
- * With the error of the first app that does not start, after all others were
- * stopped. With `HostFailed` after an escalated failure or a requested exit code
- * other than zero. With `InvalidOption` for a bad name or limit, and with
- * `LayerCycle` for a layer that is built from itself. A bad stop is no failure:
+ * With the error of the app that does not start, after all others were stopped;
+ * when somebody recovers from it, as `Layer.catchCause` does, the host goes on. With `HostFailed` after an escalated failure or a requested exit code
+ * other than zero. With `InvalidOption` for a bad name or limit or for
+ * something that is not a layer, and with `LayerCycle` for a layer that is built from itself. A bad stop is no failure:
  * see `clean` of the report.
  *
  * **Example** (A host that stops when its work is done)
@@ -127,18 +128,14 @@ export const launch = <ROut, E, R, R2 = never>(
   options?: HostOptions<R2>
 ): Effect.Effect<ShutdownReport, E | HostFailed | LayerCycle | InvalidOption, Exclude<R | R2, Host>> =>
   Effect.gen(function*() {
-    const name = options?.name ?? "host"
+    const name = options?.name === undefined ? "host" : options.name
     yield* Effect.fromResult(checkName("a host", name))
-    const around = yield* Limits.Limits
+    if (!Layer.isLayer(apps)) return yield* noLayer(name, apps)
     // What the limits of the apps default to follows a shorter host.
     const limits = yield* Effect.fromResult(
-      resolveLimits({ hostStop: options?.stopWithin }, around, {
-        hostStop: `stopWithin of host "${name}"`,
-        appStart: "appStart",
-        appStop: "appStop",
-        hookStop: "hookStop",
-        drain: "drain",
-        taskStop: "taskStop"
+      resolveLimits({ hostStop: options?.stopWithin }, yield* Limits.around, {
+        ...Limits.names,
+        hostStop: `stopWithin of host "${name}"`
       })
     )
     return yield* launchImpl(
@@ -153,6 +150,14 @@ export const launch = <ROut, E, R, R2 = never>(
       yield* Effect.context()
     )
   }) as Effect.Effect<ShutdownReport, E | HostFailed | LayerCycle | InvalidOption, Exclude<R | R2, Host>>
+
+const noLayer = (name: string, apps: unknown): InvalidOption =>
+  new InvalidOption({
+    option: `the apps of host "${name}"`,
+    value: shown(apps),
+    problem: "a host is launched with one Layer",
+    remedy: "Make an app of an Effect with App.layer, and one layer of several with Layer.mergeAll"
+  })
 
 /**
  * Asks the host to stop, and does not wait.
@@ -199,7 +204,7 @@ export const requestStop: {
     (host) =>
       exitCode !== undefined && !(Number.isInteger(exitCode) && exitCode >= 0 && exitCode <= 255)
         ? Effect.fail(badExitCode(exitCode)) as Effect.Effect<never>
-        : Effect.sync(() => host.requestStop({ reason, exitCode, failed: false }))
+        : Effect.sync(() => host.requestStop({ reason: shown(reason), exitCode, failed: false }))
   )
 
 const badExitCode = (exitCode: number): InvalidOption =>
@@ -312,9 +317,10 @@ const treeTasks = (scope: ScopeImpl): Array<TreeTask> => [
 
 const treeApp = (app: AppImpl): TreeApp => ({
   path: app.path,
-  state: app.phase === undefined ? "starting" : stateNames[app.phase._tag],
+  state: stateNames[app.phase._tag],
   dependsOn: [...app.dependencies].map((dependency) => dependency.path),
-  tasks: app.phase !== undefined && "life" in app.phase ? treeTasks(app.phase.life.scope) : []
+  // Also what an earlier life had to give up.
+  tasks: [...app.parent?.children ?? []].filter((scope) => scope.path === app.path).flatMap(treeTasks)
 })
 
 /**

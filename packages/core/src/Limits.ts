@@ -10,9 +10,9 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import type * as Result from "effect/Result"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import { resolveLimits } from "./internal/limit.ts"
+import { checkLimit, resolveLimits } from "./internal/limit.ts"
 import type { InvalidOption } from "./InvalidOption.ts"
 
 /**
@@ -96,6 +96,36 @@ export const Limits: Context.Reference<Limits> = Context.Reference<Limits>("@amb
 })
 
 /**
+ * What the limits are called where they have no better name.
+ *
+ * @internal
+ */
+export const names = {
+  hostStop: "hostStop",
+  appStart: "appStart",
+  appStop: "appStop",
+  hookStop: "hookStop",
+  drain: "drain",
+  taskStop: "taskStop"
+} as const
+
+/**
+ * The limits around. A service can be given anything, so they are checked.
+ *
+ * @internal
+ */
+export const around: Effect.Effect<Limits, InvalidOption> = Effect.flatMap(
+  Limits,
+  (limits): Effect.Effect<Limits, InvalidOption> => {
+    const bad = Object.values(names)
+      .filter((name) => limits[name] !== undefined || (name !== "appStart" && name !== "drain"))
+      .map((name) => checkLimit(`${name} of the Limits`, limits[name]!))
+      .find(Result.isFailure)
+    return bad === undefined ? Effect.succeed(limits) : Effect.fail(bad.failure)
+  }
+)
+
+/**
  * Checks options and fills in what is not given.
  *
  * **Failure**
@@ -117,14 +147,7 @@ export const Limits: Context.Reference<Limits> = Context.Reference<Limits>("@amb
  * @since 0.1.0
  */
 export const resolve = (options: LimitOptions): Result.Result<Limits, InvalidOption> =>
-  resolveLimits(options, defaults, {
-    hostStop: "hostStop",
-    appStart: "appStart",
-    appStop: "appStop",
-    hookStop: "hookStop",
-    drain: "drain",
-    taskStop: "taskStop"
-  })
+  resolveLimits(options, defaults, names)
 
 /**
  * Sets limits for everything below.

@@ -60,25 +60,28 @@ export const TaskKind = Schema.Literals(["foreground", "background"])
 export type TaskKind = typeof TaskKind.Type
 
 /**
- * One task that was alive when the stop began.
+ * One task that was alive when the stop began, or one call of a blocking
+ * function (`kind` is `blocking`).
  *
  * **Details**
  *
  * `age` and `took` are milliseconds: from its spawn to its end, and from the
  * begin of the stop to its end. For an abandoned task both run to the moment
  * it was given up. `place` is the innermost span or `Effect.fn` frame of an
- * abandoned task.
+ * abandoned task, or where a thread was when it was ended; then `stack` is the
+ * whole stack.
  *
  * @category models
  * @since 0.1.0
  */
 export const TaskReport = Schema.Struct({
   path: Schema.String,
-  kind: TaskKind,
+  kind: Schema.Literals([...TaskKind.literals, "blocking"]),
   outcome: TaskOutcome,
   age: Schema.Finite,
   took: Schema.Finite,
   place: Schema.optionalKey(Schema.String),
+  stack: Schema.optionalKey(Schema.String),
   error: Schema.optionalKey(Schema.String)
 })
 
@@ -124,7 +127,7 @@ export interface HookReport extends Schema.Schema.Type<typeof HookReport> {}
  * **Details**
  *
  * `resources` tells what became of the finalizers of the app's own resources.
- * `stopped` means that everything ended in time. `took` and `budget` are
+ * `stopped` means that everything ended in time, whether or not a finalizer failed. `took` and `budget` are
  * milliseconds.
  *
  * @category models
@@ -194,13 +197,14 @@ export class ShutdownReport extends Schema.Class<ShutdownReport>("@ambit/core/Sh
 }) {
   /**
    * Whether everything ended in time and nothing failed: no task `failed`,
-   * `killed` or `abandoned`, every hook `completed`, every app `stopped`.
+   * `killed` or `abandoned`, every hook `completed`, every app `stopped` with
+   * its resources `released`.
    */
   get clean(): boolean {
     const { abandoned, failed, killed } = countsOf(this)
     return abandoned + failed + killed === 0 &&
       this.hooks.every((hook) => hook.outcome === "completed") &&
-      this.apps.every((app) => app.outcome === "stopped")
+      this.apps.every((app) => app.outcome === "stopped" && app.resources === "released")
   }
 }
 
@@ -227,22 +231,14 @@ export const makeLazily = (
 }
 
 /**
- * The paths of the abandoned tasks of a report.
- *
- * @internal
- */
-export const abandonedPaths = (self: ShutdownReport): Array<string> =>
-  countsOf(self).abandoned === 0
-    ? []
-    : self.tasks.filter((task) => task.outcome === "abandoned").map((task) => task.path)
-
-/**
  * The paths of everything that was given up.
  *
  * @internal
  */
 export const stuckPaths = (self: ShutdownReport): Array<string> => [
-  ...abandonedPaths(self),
+  ...(countsOf(self).abandoned === 0 ? [] : self.tasks)
+    .filter((task) => task.outcome === "abandoned")
+    .map((task) => task.path),
   ...self.hooks.filter((hook) => hook.outcome === "abandoned").map((hook) => hook.path),
   ...self.apps.filter((app) => app.resources === "abandoned").map((app) => `${app.path}/(resources)`)
 ]
@@ -323,8 +319,8 @@ const cell = (text: string): string => {
  *
  * **Details**
  *
- * `rows` limits the table, 100 by default; the last line says how many rows are
- * left out. The table is Markdown, so it can be pasted into an issue.
+ * `rows` limits the table, 100 by default and for what is no number from zero up;
+ * the last line says how many rows are left out. The table is Markdown, so it can be pasted into an issue.
  *
  * **Example** (The table of a stop)
  *
@@ -345,7 +341,7 @@ const cell = (text: string): string => {
  * @since 0.1.0
  */
 export const format = (self: ShutdownReport, options?: { readonly rows?: number | undefined }): string => {
-  const limit = options?.rows ?? 100
+  const limit = options?.rows !== undefined && options.rows >= 0 ? Math.floor(options.rows) : 100
   const rows = rowsOf(self).toSorted((a, b) => b.took - a.took)
   if (rows.length === 0) return summary(self)
   const table = markdownTable([

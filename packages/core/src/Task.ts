@@ -12,8 +12,8 @@ import type * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
 import * as Option from "effect/Option"
 import { hasProperty } from "effect/Predicate"
-import { spawn as spawnIn } from "./internal/spawn.ts"
-import { CurrentScope, CurrentTask, TaskImpl, TaskTypeId } from "./internal/state.ts"
+import { handed, spawn as spawnIn } from "./internal/spawn.ts"
+import { CurrentScope, CurrentTask, TaskTypeId } from "./internal/state.ts"
 import type { InvalidOption } from "./InvalidOption.ts"
 import type { ScopeClosed } from "./ScopeClosed.ts"
 import type { ShutdownReport, TaskKind, TaskOutcome } from "./ShutdownReport.ts"
@@ -82,7 +82,8 @@ export type TaskStatus<A = unknown, E = unknown> =
  * - `interrupt(reason)` asks it to stop and waits: `true` when it has ended,
  *   `false` when it did not within its limit and is abandoned, or when a task
  *   interrupts itself.
- * - `fiber` is the fiber underneath, for everything that takes one.
+ * - `fiber` is the fiber underneath, for everything that takes one. It is there as
+ *   soon as `spawn` has returned, and so not yet in the first step of the task.
  *
  * Nothing has to keep the handle: the scope keeps the task.
  *
@@ -234,8 +235,8 @@ export const isTask = (u: unknown): u is Task => hasProperty(u, TaskTypeId)
  * **Failure**
  *
  * Fails with `ScopeClosed` when the scope is stopping or closed, and the effect
- * never runs. Fails with `InvalidOption` for a name that is empty or contains
- * `/`, and for a limit that is not positive or above the scope's. A failure of
+ * never runs. Fails with `InvalidOption` for a name that is empty, contains `/` or
+ * ends in `#` and a number, and for a limit that is not positive or above the scope's. A failure of
  * the task itself is logged once and handled as `onFailure` says.
  *
  * **Gotchas**
@@ -291,8 +292,7 @@ export const spawn: {
   ): Effect.Effect<Task<A, E>, ScopeClosed | InvalidOption, R | TaskScope> =>
     Effect.withFiber((fiber) => {
       const context = fiber.context as Context.Context<any>
-      const spawned = spawnIn(Context.getUnsafe(context, CurrentScope), context, effect, name, options)
-      return spawned instanceof TaskImpl ? Effect.succeed(spawned) : Effect.fail(spawned)
+      return handed(spawnIn(Context.getUnsafe(context, CurrentScope), context, effect, name, options))
     })
 )
 

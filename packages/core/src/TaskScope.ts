@@ -9,9 +9,10 @@
  * | --- | --- | --- | --- |
  * | `spawn`, `runtime` | the task starts | refused with `ScopeClosed` | refused with `ScopeClosed` |
  * | `child` | a scope inside | refused with `ScopeClosed` | refused with `ScopeClosed` |
+ * | `make`, `use` inside | a scope inside | one for clean-up, which closes with this one | refused with `InvalidOption` |
  * | `close` | closes | waits for the running close, same report | the same report, at once |
  * | `cancelAll` | asks every task to stop | as when open; who was asked is not asked again | does nothing |
- * | `tasks` | the live tasks | the live and the abandoned ones | the abandoned ones that still run |
+ * | `tasks` | the live tasks, and the abandoned ones that still run | the same | the abandoned ones that still run |
  * | `awaitIdle` | waits | waits | returns at once |
  * | `events` | what happens from now on | the same | nothing, and the stream is over |
  * | `onFailure` | called from now on | the same | called for abandoned tasks that fail late |
@@ -29,23 +30,31 @@ import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { hasProperty } from "effect/Predicate"
-import * as PubSub from "effect/PubSub"
+import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type * as Take from "effect/Take"
 import { now } from "./internal/clock.ts"
-import { close as closeImpl, endedByStandstill } from "./internal/close.ts"
+import { close as closeImpl, standstills } from "./internal/close.ts"
 import { awaitQuiet, busyPaths } from "./internal/idle.ts"
 import { checkLimit } from "./internal/limit.ts"
 import { makeScope } from "./internal/makeScope.ts"
 import { checkName, joinPath } from "./internal/names.ts"
 import { say } from "./internal/say.ts"
-import { refusal, spawn as spawnImpl } from "./internal/spawn.ts"
-import { allTasksOf, CurrentScope, refusingScope, type ScopeImpl, ScopeTypeId, TaskImpl } from "./internal/state.ts"
+import { shown } from "./internal/shown.ts"
+import { handed, refusal, spawn as spawnImpl } from "./internal/spawn.ts"
+import {
+  allTasksOf,
+  closedScope,
+  CurrentScope,
+  refusingScope,
+  type ScopeImpl,
+  ScopeTypeId,
+  TaskImpl
+} from "./internal/state.ts"
 import { interruptAll } from "./internal/stopTask.ts"
-import { type InvalidOption } from "./InvalidOption.ts"
+import { InvalidOption } from "./InvalidOption.ts"
 import { Limits } from "./Limits.ts"
 import type { ScopeClosed } from "./ScopeClosed.ts"
 import { formatMillis, type ShutdownReport, stuckPaths } from "./ShutdownReport.ts"
@@ -197,11 +206,12 @@ const face = (self: ScopeImpl): TaskScope => self
 
 const pathOf = (parent: ScopeImpl | undefined, name: string): string => joinPath(parent?.path ?? "", name, 1)
 
-const makeUnscoped = (
+// Checks what a scope is made with, and gives what makes it in one step, with the context around it.
+const checked = (
   name: string,
   options: TaskScopeOptions | undefined,
   defaultForeground: boolean
-): Effect.Effect<ScopeImpl, InvalidOption> =>
+): Effect.Effect<() => ScopeImpl | InvalidOption, InvalidOption> =>
   Effect.gen(function*() {
     yield* Effect.fromResult(checkName("a scope", name))
     const context = yield* Effect.context()
@@ -212,22 +222,33 @@ const makeUnscoped = (
     const stopWithin = options?.stopWithin === undefined
       ? Math.min(limits.taskStop, around?.millis ?? Infinity)
       : yield* Effect.fromResult(checkLimit(`stopWithin of scope "${path}"`, options.stopWithin, around))
-    return makeScope({
-      name,
-      parent,
-      clock: yield* Clock.Clock,
-      context,
-      stopWithin,
-      owner: parent?.owner,
-      defaultForeground,
-      apart: true
-    })
+    const clock = yield* Clock.Clock
+    return () => {
+      const closed = closedScope(parent)
+      return closed === undefined
+        ? makeScope({
+          name,
+          parent,
+          clock,
+          context,
+          stopWithin,
+          owner: parent?.owner,
+          defaultForeground,
+          apart: true
+        })
+        : new InvalidOption({
+          option: `the scope around scope "${path}"`,
+          value: closed.path,
+          problem: "it is closed, so nothing in it would ever be stopped",
+          remedy: "Make it while that one is open, or outside of it"
+        })
+    }
   })
 
 // What the owning Effect scope does at its end: close, and let a test fail that would else have hung.
 const finalize = (scope: ScopeImpl, reason: string): Effect.Effect<void> =>
   Effect.flatMap(closeImpl(scope, { reason }), (report) =>
-    endedByStandstill(report)
+    standstills.has(report)
       ? Effect.die(new StoodStill({ scope: scope.path, stuck: stuckPaths(report) }))
       : Effect.void)
 
@@ -241,6 +262,10 @@ const finalize = (scope: ScopeImpl, reason: string): Effect.Effect<void> =>
  * reports on it. It never gets more time to stop than that one has left. Only
  * `awaitIdle` and the drain of the scope around do not wait for it.
  *
+ * Made by the clean-up of a task while the scope around stops, it is open for the
+ * work of that clean-up. The scope around closes it when its own tasks have ended,
+ * and at its deadline at the latest.
+ *
  * **Ordering**
  *
  * The Effect scope runs finalizers in reverse: what was acquired before the
@@ -252,7 +277,7 @@ const finalize = (scope: ScopeImpl, reason: string): Effect.Effect<void> =>
  *
  * **Failure**
  *
- * `InvalidOption` for a bad name or limit.
+ * `InvalidOption` for a bad name or limit, and in a scope that is closed.
  *
  * **Example** (A scope of its own)
  *
@@ -275,12 +300,18 @@ export const make = (
   name: string,
   options?: TaskScopeOptions
 ): Effect.Effect<TaskScope, InvalidOption, Scope.Scope> =>
-  Effect.map(
-    Effect.acquireRelease(
-      makeUnscoped(name, options, false),
-      (scope) => finalize(scope, "the owning scope closed")
-    ),
-    face
+  Effect.flatMap(
+    checked(name, options, false),
+    (makes) =>
+      Effect.uninterruptible(Effect.flatMap(Effect.scope, (owner) =>
+        Effect.suspend(() => {
+          const scope = makes()
+          if (scope instanceof InvalidOption) return Effect.fail(scope)
+          // A link of its own, so that a scope which is closed leaves nothing with its owner.
+          const link = Scope.forkUnsafe(owner)
+          scope.disown = () => void Scope.closeUnsafe(link, Exit.void)
+          return Effect.as(Scope.addFinalizer(link, finalize(scope, "the owning scope closed")), face(scope))
+        })))
   )
 
 /**
@@ -448,8 +479,7 @@ export const spawn: {
       ? [args[0], args[1] as Effect.Effect<A, E, R>]
       : [args[1] as TaskScope, args[0]]
     return Effect.withFiber((fiber) => {
-      const spawned = spawnImpl(impl(self), fiber.context as Context.Context<any>, effect, args[2], args[3])
-      return spawned instanceof TaskImpl ? Effect.succeed(spawned) : Effect.fail(spawned)
+      return handed(spawnImpl(impl(self), fiber.context as Context.Context<any>, effect, args[2], args[3]))
     })
   }
 )
@@ -532,8 +562,16 @@ export const runtime = <R = never>(self: TaskScope): Effect.Effect<Spawner<R>, n
  *
  * When a task fails, the body and the other tasks are stopped, and `use` fails
  * with `TaskFailed`, which holds the path and the cause of the first failure. A
- * failure of the body stops the tasks and comes through as it is. Tasks with
- * `onFailure: "ignore"` do not count.
+ * failure of the body stops the tasks and comes through as it is; one of its
+ * clean-up comes through beside what `use` fails with. Tasks with
+ * `onFailure: "ignore"` do not count. `InvalidOption` for a bad name or limit, and
+ * in a scope that is closed.
+ *
+ * **Gotchas**
+ *
+ * A body that closes the scope, or cancels its tasks, is interrupted with them, and
+ * `use` ends as interrupted. A background task that fails in its clean-up, when the
+ * work is done, is logged and does not count.
  *
  * **Example** (All or nothing)
  *
@@ -557,28 +595,54 @@ export const use = <A, E, R>(
   body: (scope: TaskScope) => Effect.Effect<A, E, R>,
   options?: TaskScopeOptions
 ): Effect.Effect<A, E | TaskFailed | InvalidOption, Exclude<R, TaskScope>> =>
-  Effect.acquireUseRelease(
-    makeUnscoped(name, options, true),
-    (scope) => nursery(scope, Effect.suspend(() => body(face(scope)))),
-    (scope) => finalize(scope, "its body is done")
-  )
+  Effect.flatMap(checked(name, options, true), (makes) =>
+    Effect.acquireUseRelease(
+      // In one step, so that the scope around cannot begin to stop before the body has begun.
+      Effect.withFiber((fiber) => {
+        const scope = makes()
+        return scope instanceof InvalidOption
+          ? Effect.fail(scope)
+          : Effect.succeed(beginNursery(scope, fiber.context as Context.Context<any>, body))
+      }),
+      ({ done }) => done,
+      ({ bodyTask, scope }, exit) =>
+        Effect.andThen(finalize(scope, "its body is done"), Effect.suspend(() => lostFailure(bodyTask, exit)))
+    ))
 
-const nursery = <A, E, R>(
+const beginNursery = <A, E, R>(
   scope: ScopeImpl,
-  body: Effect.Effect<A, E, R>
-): Effect.Effect<A, E | TaskFailed, Exclude<R, TaskScope>> =>
-  Effect.gen(function*() {
-    const failed = Deferred.makeUnsafe<never, TaskFailed>()
-    scope.failureHooks.push(({ cause, path }, task) => {
-      if (task.settings.onFailure === "ignore") return
-      Deferred.doneUnsafe(failed, Exit.fail(new TaskFailed({ path, cause: Cause.squash(cause) })))
-    })
-    // The body fails to the caller, so its failure is neither logged as an error nor counted as one of a task.
-    const bodyTask = yield* Effect.orDie(spawn(face(scope), body, "(body)", { onFailure: "ignore" }))
-    const done = Effect.flatMap(bodyTask.join, (value) => Effect.as(awaitQuiet(scope, false), value))
-    // The failure first: when both are there, it counts.
-    return yield* Effect.raceFirst(Deferred.await(failed), done)
+  context: Context.Context<R>,
+  body: (scope: TaskScope) => Effect.Effect<A, E, R>
+): {
+  readonly scope: ScopeImpl
+  readonly bodyTask: TaskImpl<A, E>
+  readonly done: Effect.Effect<A, E | TaskFailed>
+} => {
+  const failed = Deferred.makeUnsafe<never, TaskFailed>()
+  scope.nursery = true
+  scope.failureHooks.push(({ cause, path }, task) => {
+    if (task.settings.onFailure === "ignore") return
+    Deferred.doneUnsafe(failed, Exit.fail(new TaskFailed({ path, cause: Cause.squash(cause) })))
   })
+  // The body fails to the caller, so its failure is neither logged as an error nor counted as one of a task.
+  const bodyTask = spawnImpl(scope, context, Effect.suspend(() => body(face(scope))), "(body)", { onFailure: "ignore" })
+  if (!(bodyTask instanceof TaskImpl)) throw bodyTask
+  const done = Effect.flatMap(bodyTask.join, (value) => Effect.as(awaitQuiet(scope, false), value))
+  // The failure first: when both are there, it counts.
+  return { scope, bodyTask, done: Effect.raceFirst(Deferred.await(failed), done) }
+}
+
+// What went wrong in the clean-up of a body that nobody waited for any more.
+const lostFailure = <E>(
+  bodyTask: TaskImpl<unknown, E>,
+  exit: Exit.Exit<unknown, unknown>
+): Effect.Effect<void, E> => {
+  const ended = bodyTask.fiber.pollUnsafe()
+  if (ended === undefined || Exit.isSuccess(ended) || Exit.isSuccess(exit)) return Effect.void
+  const known: ReadonlyArray<unknown> = exit.cause.reasons
+  const lost = ended.cause.reasons.filter((reason) => reason._tag !== "Interrupt" && !known.includes(reason))
+  return lost.length === 0 ? Effect.void : Effect.failCause(Cause.fromReasons(lost))
+}
 
 /**
  * How a scope is closed.
@@ -622,7 +686,8 @@ export interface CloseOptions {
  *
  * **Failure**
  *
- * `InvalidOption` when `within` is not positive or above the limit of the scope.
+ * `InvalidOption` when `within` is not positive or above the limit of the scope,
+ * and when `reason` is no string.
  * The close itself cannot fail. Two closers get the same report.
  *
  * **Gotchas**
@@ -676,14 +741,25 @@ export const close: {
   (self: TaskScope, options?: CloseOptions): Effect.Effect<ShutdownReport, InvalidOption> =>
     Effect.suspend(() => {
       const scope = impl(self)
-      if (options?.within === undefined) return closeImpl(scope, { reason: options?.reason })
+      const reason = options?.reason ?? "closed"
+      if (typeof reason !== "string") {
+        return Effect.fail(
+          new InvalidOption({
+            option: `reason of the close of scope "${scope.path}"`,
+            value: shown(reason),
+            problem: "a reason must be a string",
+            remedy: "Say in a few words why the scope is closed"
+          })
+        )
+      }
+      if (options?.within === undefined) return closeImpl(scope, { reason })
       const within = checkLimit(`within of the close of scope "${scope.path}"`, options.within, {
         name: "its stopWithin",
         millis: scope.stopWithin
       })
       return Result.isFailure(within)
         ? Effect.fail(within.failure)
-        : closeImpl(scope, { reason: options.reason, within: within.success })
+        : closeImpl(scope, { reason, within: within.success })
     })
 ) as never
 
@@ -738,7 +814,7 @@ export const cancelAll: {
         const tasks = allTasksOf(scope).values()
         return interruptAll(
           () => tasks.next().value,
-          reason ?? "all tasks of the scope were cancelled",
+          shown(reason ?? "all tasks of the scope were cancelled"),
           now(scope.clock)
         )
       })
@@ -750,6 +826,9 @@ export const cancelAll: {
  * of each scope first.
  *
  * **Details**
+ *
+ * Those that were given up are among them until they end, also when the scope, or
+ * the child that they are in, has closed.
  *
  * The array is a snapshot: it neither follows the scope nor changes it. The
  * handles in it are live.
@@ -858,15 +937,15 @@ export const awaitIdle: {
   (self: TaskScope, options: AwaitIdleOptions): Effect.Effect<void, IdleTimeout | InvalidOption>
 } = dual(
   (args) => isTaskScope(args[0]),
-  (self: TaskScope, options: AwaitIdleOptions = {}): Effect.Effect<void, IdleTimeout | InvalidOption> =>
+  (self: TaskScope, options?: AwaitIdleOptions): Effect.Effect<void, IdleTimeout | InvalidOption> =>
     Effect.gen(function*() {
       const scope = impl(self)
-      const background = options.background ?? false
+      const background = options?.background ?? false
       const of = `of awaitIdle of scope "${scope.path}"`
-      const within = options.within === undefined
+      const within = options?.within === undefined
         ? undefined
         : yield* Effect.fromResult(checkLimit(`within ${of}`, options.within))
-      const warnAfter = yield* Effect.fromResult(checkLimit(`warnAfter ${of}`, options.warnAfter ?? 10_000))
+      const warnAfter = yield* Effect.fromResult(checkLimit(`warnAfter ${of}`, options?.warnAfter ?? 10_000))
       const wait = Effect.raceFirst(awaitQuiet(scope, background), warnBusy(scope, background, warnAfter))
       if (within === undefined) return yield* wait
       const done = yield* Effect.timeoutOption(wait, within)
@@ -893,8 +972,9 @@ const eventBuffer = 4096
  *
  * **Details**
  *
- * Events cost nothing while nobody listens. A reader that falls more than 4,096
- * events behind loses the oldest ones.
+ * Events cost nothing while nobody listens, also when the last reader has left. A
+ * reader that falls more than 4,096 events behind loses the oldest ones. What
+ * happens to what the close has given up comes after the end of the stream.
  *
  * **Ordering**
  *
@@ -923,9 +1003,19 @@ const eventBuffer = 4096
 export const events = (self: TaskScope): Stream.Stream<TaskEvent> =>
   Stream.unwrap(Effect.gen(function*() {
     const scope = impl(self)
-    if (scope.state._tag === "Closed") return Stream.empty
-    scope.pubsub ??= yield* PubSub.sliding<Take.Take<TaskEvent>>(eventBuffer)
-    return Stream.fromPubSubTake(scope.pubsub)
+    const reader = yield* Queue.sliding<TaskEvent, Cause.Done>(eventBuffer)
+    yield* Effect.acquireRelease(
+      Effect.sync(() => {
+        if (scope.state._tag === "Closed") Queue.endUnsafe(reader)
+        else (scope.readers ??= new Set()).add(reader)
+      }),
+      () =>
+        Effect.sync(() => {
+          scope.readers?.delete(reader)
+          if (scope.readers?.size === 0) scope.readers = undefined
+        })
+    )
+    return Stream.fromQueue(reader)
   }))
 
 /**
@@ -947,7 +1037,8 @@ export const events = (self: TaskScope): Stream.Stream<TaskEvent> =>
  *
  * **Failure**
  *
- * A hook that throws is logged, and the next one is called.
+ * A hook that throws is logged, and the next one is called. Something that is no
+ * function is a defect, with `InvalidOption`.
  *
  * **Example** (Counting failures)
  *
@@ -985,6 +1076,17 @@ export const onFailure: {
    */
   (self: TaskScope, hook: (failure: TaskFailure) => void): Effect.Effect<void>
 } = dual(2, (self: TaskScope, hook: (failure: TaskFailure) => void): Effect.Effect<void> =>
-  Effect.sync(() => {
+  Effect.suspend(() => {
+    if (typeof hook !== "function") {
+      return Effect.die(
+        new InvalidOption({
+          option: `a failure hook of scope "${self.path}"`,
+          value: shown(hook),
+          problem: "a failure hook is a function",
+          remedy: "Give it a function of the failure"
+        })
+      )
+    }
     impl(self).failureHooks.push(hook)
+    return Effect.void
   }))

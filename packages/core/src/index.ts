@@ -1,4 +1,6 @@
 export * as App from "./App.ts"
+export * as Blocking from "./Blocking.ts"
+export * as BlockingFunction from "./BlockingFunction.ts"
 export * as Host from "./Host.ts"
 export { InvalidOption } from "./InvalidOption.ts"
 export * as Limits from "./Limits.ts"

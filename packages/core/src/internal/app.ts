@@ -1,8 +1,8 @@
 /**
- * One app: its states, and how it starts and stops.
+ * One app: its states, and how it starts, stops and starts again.
  *
- * Starting → Ready → Stopping → Stopped | Failed → Starting → …; a start that
- * fails goes Starting → Stopping → Failed.
+ * Waiting → Starting → Ready → Stopping → Stopped | Failed → Starting → …; a
+ * start that fails goes Starting → Stopping → Failed.
  *
  * A stop has one budget with three deadlines in it, so that nothing in it can
  * take the time of what comes after:
@@ -11,6 +11,9 @@
  *
  * Invariants
  * - `move` is the only place that moves the state of an app.
+ * - Once the layer of an app is closed, the app never starts again. (App.test.ts)
+ * - An app is bound to the newest services of what it depends on when it starts,
+ *   and at no other time. (App.test.ts)
  * - Hooks run while the tasks live, and resources are released after the tasks
  *   have ended or were given up. (App.test.ts)
  * - Everything that is user code runs in a fiber that a wait with a deadline
@@ -28,24 +31,36 @@ import * as EffectScope from "effect/Scope"
 import { StartFailed, StartTimeout, StopTimeout } from "../AppError.ts"
 import type { Limits } from "../Limits.ts"
 import {
-  abandonedPaths,
   type AppReport,
   type HookReport,
   makeLazily,
   roundMillis,
   type ShutdownReport,
+  stuckPaths,
   summary
 } from "../ShutdownReport.ts"
 import { now, waitUntil, wallTimeOf } from "./clock.ts"
 import { awaitStopOf, deadlineAround, endedByStandstill, liveWithin, standstills, startClose } from "./close.ts"
 import { countsOf } from "./counts.ts"
-import type { StopRequest } from "./host.ts"
+import type { HostImpl } from "./host.ts"
 import { awaitQuiet } from "./idle.ts"
 import { makeScope } from "./makeScope.ts"
+import { type AnyLayer, isBuiltBy } from "./memo.ts"
 import { placeOf } from "./place.ts"
 import { emit, listened, say } from "./say.ts"
+import { shown, shownCause } from "./shown.ts"
 import { spawn } from "./spawn.ts"
-import { CurrentScope, CurrentTask, type ScopeImpl, TaskImpl, untilHolds } from "./state.ts"
+import {
+  CurrentScope,
+  CurrentTask,
+  isLive,
+  isWithin,
+  letGo,
+  type ScopeImpl,
+  TaskImpl,
+  tasksOf,
+  untilHolds
+} from "./state.ts"
 
 // -----------------------------------------------------------------------------
 // State
@@ -63,27 +78,42 @@ export interface Life {
   readonly scope: ScopeImpl
   readonly resources: EffectScope.Closeable
   readonly hooks: Array<Hook>
+  /** Why its start failed, if it did. */
+  failure: Cause.Cause<unknown> | undefined
+}
+
+/** One stop of an app, as far as it has come. */
+export interface Stop {
+  readonly reason: string
+  readonly budget: Budget
+  readonly hooks: Array<HookReport>
+  /** Whether a virtual clock was seen standing still. */
+  stalled: boolean
+  readonly done: Deferred.Deferred<ShutdownReport>
 }
 
 export type AppPhase =
-  | { readonly _tag: "Starting"; readonly since: number; readonly life: Life }
+  /** Built, and what it depends on is starting again. */
+  | { readonly _tag: "Waiting"; readonly since: number }
+  | { readonly _tag: "Starting"; readonly since: number; readonly life: Life; readonly ended: Deferred.Deferred<void> }
   | { readonly _tag: "Ready"; readonly since: number; readonly life: Life }
-  | {
-    readonly _tag: "Stopping"
-    readonly since: number
-    readonly reason: string
-    readonly life: Life
-    readonly done: Deferred.Deferred<ShutdownReport>
-  }
+  | { readonly _tag: "Stopping"; readonly life: Life; readonly stop: Stop }
   | { readonly _tag: "Stopped"; readonly report: ShutdownReport }
   | { readonly _tag: "Failed"; readonly error: unknown; readonly report: ShutdownReport }
 
-/** What an app needs from the host around it, if there is one. */
-export interface AppHost {
-  readonly root: ScopeImpl
-  readonly requestStop: (request: StopRequest) => boolean
-  readonly startFailed: (app: AppImpl, cause: Cause.Cause<unknown>) => void
-  readonly appStopped: (app: AppImpl, report: ShutdownReport) => void
+/** A restart of an app, with all that depend on it. */
+interface Restart {
+  /** Those whose new start has not begun. */
+  readonly waiting: Set<AppImpl>
+  readonly failures: Array<StartFailed>
+  readonly done: Deferred.Deferred<void>
+}
+
+/** What an app leaves in the context it provides. That is how the apps that depend on it are known. */
+interface Provided {
+  readonly app: AppImpl
+  /** What this life of the app provides. */
+  readonly services: Context.Context<never>
 }
 
 export const AppTypeId = "~@ambit/core/App"
@@ -93,29 +123,33 @@ export class AppImpl {
   readonly name: string
   readonly path: string
   readonly parent: ScopeImpl | undefined
-  readonly host: AppHost | undefined
+  readonly host: HostImpl | undefined
   readonly clock: Clock.Clock
   readonly limits: Limits
-  /** The context of the layer build; replaced in part when an app it depends on starts anew. */
+  /** The context of the layer build; replaced in part when an app it depends on has started anew. */
   context: Context.Context<never>
   /** What the layer provides, once started. */
   output: Context.Context<never> = Context.empty()
   /** Builds the app into the resources of a life. */
-  readonly build: (resources: EffectScope.Scope) => Effect.Effect<Context.Context<never>, unknown>
-  readonly dependencies: ReadonlySet<AppImpl>
+  readonly build: (life: Life) => Effect.Effect<Context.Context<never>, unknown>
+  dependencies: ReadonlySet<AppImpl> = new Set()
   readonly dependents = new Set<AppImpl>()
-  phase: AppPhase | undefined = undefined
+  phase: AppPhase
+  /** The stop that waits for the dependents to go first; nothing may start on the app any more. */
+  leaving: Fiber.Fiber<ShutdownReport> | undefined = undefined
+  restart: Restart | undefined = undefined
+  /** Whether its layer was closed. */
+  gone = false
 
   constructor(options: {
     readonly name: string
     readonly path: string
     readonly parent: ScopeImpl | undefined
-    readonly host: AppHost | undefined
+    readonly host: HostImpl | undefined
     readonly clock: Clock.Clock
     readonly limits: Limits
     readonly context: Context.Context<never>
-    readonly build: (resources: EffectScope.Scope) => Effect.Effect<Context.Context<never>, unknown>
-    readonly dependencies: ReadonlySet<AppImpl>
+    readonly build: (life: Life) => Effect.Effect<Context.Context<never>, unknown>
   }) {
     this.name = options.name
     this.path = options.path
@@ -125,13 +159,19 @@ export class AppImpl {
     this.limits = options.limits
     this.context = options.context
     this.build = options.build
-    this.dependencies = options.dependencies
+    this.phase = { _tag: "Waiting", since: now(options.clock) }
   }
 }
 
 export const CurrentApp = Context.Service<AppImpl>("@ambit/core/App/CurrentApp")
 
+/** The scope of the app that this fiber cleans up for, in a hook or in the release of its resources. */
+const CurrentCleanUp = Context.Reference<ScopeImpl | undefined>("@ambit/core/internal/app/CurrentCleanUp", {
+  defaultValue: () => undefined
+})
+
 export const stateNames = {
+  Waiting: "starting",
   Starting: "starting",
   Ready: "ready",
   Stopping: "stopping",
@@ -140,17 +180,89 @@ export const stateNames = {
 } as const
 
 // The events of an app rise from the scope around it, so that they outlive its own.
-const move = (app: AppImpl, phase: AppPhase, scope: ScopeImpl): void => {
+const move = (app: AppImpl, phase: AppPhase, scope: ScopeImpl | undefined): void => {
+  if (app.phase._tag === "Starting") Deferred.doneUnsafe(app.phase.ended, Effect.void)
   app.phase = phase
-  if (listened(scope)) emit(scope, { _tag: "AppState", path: app.path, state: stateNames[phase._tag] })
+  if (scope !== undefined && listened(scope)) {
+    emit(scope, { _tag: "AppState", path: app.path, state: stateNames[phase._tag] })
+  }
 }
 
-export const isAlive = (app: AppImpl): boolean =>
-  app.phase?._tag === "Starting" || app.phase?._tag === "Ready" || app.phase?._tag === "Stopping"
+const isAlive = (app: AppImpl): boolean => lifeOf(app) !== undefined
 
-/** The current or last life; an app that is in nobody's hands yet has none. */
-export const lifeOf = (app: AppImpl): Life | undefined =>
-  app.phase !== undefined && "life" in app.phase ? app.phase.life : undefined
+/** Whether other apps can start on it. */
+const runs = (app: AppImpl): boolean => app.phase._tag === "Ready" && app.leaving === undefined
+
+/** The current life of an app that has begun to start and has not stopped. */
+export const lifeOf = (app: AppImpl): Life | undefined => "life" in app.phase ? app.phase.life : undefined
+
+// -----------------------------------------------------------------------------
+// Who depends on whom
+// -----------------------------------------------------------------------------
+
+const providedPrefix = "@ambit/core/App/Provided/"
+
+const withProvided = (app: AppImpl, services: Context.Context<never>): Context.Context<never> =>
+  Context.addUnsafe(services, `${providedPrefix}${app.path}`, { app, services } satisfies Provided)
+
+// Who holds the services of an earlier life gets those of the newest one.
+const renew = (services: Map<string, unknown>, key: string, old: Provided): void => {
+  const renewed = old.app.output.mapUnsafe
+  if (!renewed.has(key) || renewed.get(key) === old) return
+  for (const [name, service] of old.services.mapUnsafe) {
+    if (services.get(name) !== service) continue
+    if (renewed.has(name)) services.set(name, renewed.get(name))
+    else services.delete(name)
+  }
+  services.set(key, renewed.get(key))
+}
+
+/** Gives the app the newest services of the apps it depends on, and tells these that it does. */
+export const bind = (app: AppImpl): void => {
+  const services = new Map<string, unknown>(app.context.mapUnsafe)
+  const dependencies = new Set<AppImpl>()
+  const keys = [...services.keys()].filter((key) => key.startsWith(providedPrefix))
+  for (const key of keys) {
+    const provided = services.get(key)
+    if (provided !== undefined) renew(services, key, provided as Provided)
+  }
+  app.context = Context.makeUnsafe(services)
+  for (const key of keys) {
+    const provided = services.get(key) as Provided | undefined
+    // What the app around depends on stops and starts that one, and this one with it.
+    if (provided !== undefined && !aroundDependsOn(app, provided.app)) dependencies.add(provided.app)
+  }
+  unbind(app)
+  app.dependencies = dependencies
+  for (const dependency of dependencies) dependency.dependents.add(app)
+}
+
+export const unbind = (app: AppImpl): void => {
+  for (const dependency of app.dependencies) dependency.dependents.delete(app)
+}
+
+/** The app that this one is in. */
+export const outerOf = (app: AppImpl): AppImpl | undefined => Context.getOrUndefined(app.context, CurrentApp)
+
+const aroundDependsOn = (app: AppImpl, dependency: AppImpl): boolean => {
+  for (let at = outerOf(app); at !== undefined; at = outerOf(at)) {
+    if (at.dependencies.has(dependency)) return true
+  }
+  return false
+}
+
+/** An app and all that depend on it and live, dependents first. */
+const withDependents = (app: AppImpl): ReadonlyArray<AppImpl> => {
+  const order = new Set<AppImpl>()
+  const visit = (at: AppImpl) => {
+    for (const dependent of at.dependents) {
+      if (isAlive(dependent)) visit(dependent)
+    }
+    order.add(at)
+  }
+  visit(app)
+  return [...order]
+}
 
 // -----------------------------------------------------------------------------
 // Start
@@ -164,46 +276,86 @@ const makeLife = (app: AppImpl): Life => {
     if (app.host === undefined) stopApp(reason)
     else app.host.requestStop({ reason, exitCode: undefined, failed: true })
   }
-  const own = {
-    context: app.context,
-    clock: app.clock,
-    owner: { path: app.path, host: app.host !== undefined, stopApp, stopHost }
-  }
-  const { taskStop } = app.limits
   const scope = makeScope({
-    ...own,
     name: app.name,
     path: app.path,
     parent: app.parent,
-    stopWithin: taskStop,
+    clock: app.clock,
+    context: app.context,
+    stopWithin: app.limits.taskStop,
+    owner: { path: app.path, host: app.host !== undefined, stopApp, stopHost },
     defaultForeground: false,
     apart: false
   })
   scope.stop = (reason) => stop(app, reason)
-  return { scope, resources: EffectScope.makeUnsafe(), hooks: [] }
+  return { scope, resources: EffectScope.makeUnsafe(), hooks: [], failure: undefined }
 }
 
 /** The name of the task that runs the start effect. */
 const startName = "(start)"
 
+const refuse = (app: AppImpl, problem: string): Effect.Effect<never, StartFailed> =>
+  Effect.fail(new StartFailed({ app: app.path, problem }))
+
+/** The restart that is going to start the app. */
+const restartOf = (app: AppImpl): Restart | undefined =>
+  app.restart?.waiting.has(app) === true ? app.restart : undefined
+
+// When an app stops only to start again, who starts on it waits for that.
+const dependenciesSettled = (app: AppImpl): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (isAlive(app)) return Effect.void
+    bind(app)
+    const restarting = [...app.dependencies].map(restartOf).find((restart) => restart !== undefined)
+    return restarting === undefined
+      ? Effect.void
+      : Effect.andThen(Deferred.await(restarting.done), dependenciesSettled(app))
+  })
+
+// Why an app cannot start.
+const obstacle = (app: AppImpl): string | undefined => {
+  if (app.parent !== undefined && app.parent.state._tag !== "Open") {
+    return `${app.parent.path} is stopping or closed, and nothing starts in it any more`
+  }
+  if (app.gone) return "its layer is closed. Build the layer again"
+  const missing = [...app.dependencies].find((dependency) => !runs(dependency))
+  return missing === undefined ? undefined : `it depends on ${missing.path}, which does not run. Start that first`
+}
+
+// What becomes of a start that somebody else has begun or ended.
+const otherStart = (app: AppImpl): Effect.Effect<Context.Context<never>, StartFailed> =>
+  Effect.suspend(() => {
+    const { phase } = app
+    switch (phase._tag) {
+      case "Starting":
+        return Effect.andThen(Deferred.await(phase.ended), otherStart(app))
+      case "Ready":
+        return Effect.succeed(app.output)
+      case "Waiting":
+      case "Stopping":
+        return refuse(app, "it is stopping. Wait for that with App.stop")
+      case "Stopped":
+      case "Failed":
+        return refuse(app, `it was stopped during its start (${phase.report.reason}). Start it again when it may run`)
+    }
+  })
+
 /**
- * Starts an app that does not run. When it cannot start, it is stopped first
- * and fails afterwards.
+ * Starts an app that does not run; of two that start it, the second waits for
+ * the first. When it cannot start, it is stopped first and fails afterwards.
  */
 export const start = (app: AppImpl): Effect.Effect<Context.Context<never>, unknown> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function*() {
-      if (app.parent !== undefined && app.parent.state._tag !== "Open") {
-        return yield* new StartFailed({ app: app.path, problem: `${app.parent.path} is stopping or closed` })
-      }
-      const missing = [...app.dependencies].find((dependency) => dependency.phase?._tag !== "Ready")
-      if (missing !== undefined) {
-        const problem = `it depends on ${missing.path}, which does not run. Start that first`
-        return yield* new StartFailed({ app: app.path, problem })
-      }
+      const before = app.phase
+      yield* restore(dependenciesSettled(app))
+      // While it waited, somebody else may have started it, or stopped it.
+      if (isAlive(app) || (app.phase !== before && app.restart === undefined)) return yield* restore(otherStart(app))
+      const problem = obstacle(app)
+      if (problem !== undefined) return yield* refuse(app, problem)
       const life = makeLife(app)
-      const begin = now(app.clock)
-      move(app, { _tag: "Starting", since: begin, life }, life.scope)
+      const ended = Deferred.makeUnsafe<void>()
+      move(app, { _tag: "Starting", since: now(app.clock), life, ended }, life.scope)
       const context = Context.empty().pipe(
         Context.merge(app.context),
         Context.add(CurrentApp, app),
@@ -212,73 +364,92 @@ export const start = (app: AppImpl): Effect.Effect<Context.Context<never>, unkno
       )
       // Its failure is the failure of the start, and said by whoever starts the app.
       // In the background, since a stop does not wait for a start to complete.
-      const task = spawn(life.scope, context, app.build(life.resources), startName, { onFailure: "ignore" })
+      const task = spawn(life.scope, context, app.build(life), startName, { onFailure: "ignore" })
       if (!(task instanceof TaskImpl)) return yield* Effect.die(task)
       const limit = app.limits.appStart
-      const ended = yield* Effect.exit(restore(
+      const waited = yield* Effect.exit(restore(
         limit === undefined ? Effect.asSome(task.await) : Effect.timeoutOption(task.await, limit)
       ))
 
-      if (Exit.isFailure(ended)) {
+      if (Exit.isFailure(waited)) {
         yield* stop(app, "its start was interrupted")
-        return yield* Effect.failCause(ended.cause)
+        return yield* Effect.failCause(waited.cause)
       }
-      if (Option.isNone(ended.value)) {
+      if (Option.isNone(waited.value)) {
         const place = placeOf(task.fiber)
         const error = new StartTimeout({ app: app.path, within: limit!, ...(place === undefined ? {} : { place }) })
         return yield* startFailed(app, life, Cause.fail(error))
       }
-      const exit = ended.value.value
+      const exit = waited.value.value
       if (Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause)) return yield* startFailed(app, life, exit.cause)
-      if (Exit.isFailure(exit) || app.phase?._tag !== "Starting") return yield* startStopped(app)
-      app.output = exit.value
+      if (Exit.isFailure(exit) || app.phase._tag !== "Starting") return yield* restore(startStopped(app))
+      app.output = withProvided(app, exit.value)
       move(app, { _tag: "Ready", since: now(app.clock), life }, life.scope)
       say(app.context, "Debug", `App ${app.path} is ready`, { app: app.path })
-      return exit.value
+      return app.output
     })
   )
 
-/** Stops an app whose start is failing, and has the host stop with it. */
-const startFails = (app: AppImpl, cause: Cause.Cause<unknown>): Effect.Effect<ShutdownReport> =>
+/** Stops an app whose start fails. */
+const stopFailed = (app: AppImpl, life: Life, cause: Cause.Cause<unknown>): Effect.Effect<ShutdownReport> =>
   Effect.suspend(() => {
-    if (app.phase?._tag === "Starting" && !Cause.hasInterruptsOnly(cause)) app.host?.startFailed(app, cause)
+    if (life.failure === undefined && !Cause.hasInterruptsOnly(cause)) {
+      life.failure = cause
+      app.host?.startFailed(cause, app)
+    }
     return stop(app, "its start failed")
   })
 
 /**
- * For the start itself, before it releases what it has acquired: waits until it
- * is the last task of the app that is left.
+ * For the start itself, before it releases what it has acquired: stops the app,
+ * and waits until the start is the last task of it that is left.
  */
-export const stopOthers = (app: AppImpl, cause: Cause.Cause<unknown>): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    const life = lifeOf(app)
-    return life === undefined
-      ? Effect.void
-      : Effect.andThen(startFails(app, cause), untilHolds(life.scope, () => liveWithin(life.scope) <= 1))
-  })
+export const stopOthers = (app: AppImpl, life: Life, cause: Cause.Cause<unknown>): Effect.Effect<void> =>
+  Effect.andThen(stopFailed(app, life, cause), untilHolds(life.scope, () => liveWithin(life.scope) <= 1))
 
 const startFailed = (app: AppImpl, life: Life, cause: Cause.Cause<unknown>): Effect.Effect<never, unknown> =>
-  Effect.flatMap(startFails(app, cause), (report) => {
-    move(app, { _tag: "Failed", error: Cause.squash(cause), report }, life.scope)
-    return Effect.failCause(withoutInterrupts(cause))
-  })
+  Effect.andThen(stopFailed(app, life, cause), Effect.failCause(withoutInterrupts(cause)))
 
 /** A start that fails is also interrupted, by the stop that follows; that is not its error. */
 export const withoutInterrupts = <E>(cause: Cause.Cause<E>): Cause.Cause<E> =>
   Cause.fromReasons(cause.reasons.filter((reason) => reason._tag !== "Interrupt"))
 
-// Somebody stopped the app while it started; that is theirs to tell, and no failure of the app.
-const startStopped = (app: AppImpl): Effect.Effect<never, unknown> =>
-  Effect.flatMap(stop(app, "its start was interrupted"), (report) =>
-    Effect.fail(
-      new StartFailed({ app: app.path, problem: `it was stopped during its start (${report.reason})` })
-    ))
+// Somebody stopped the app while it started; that is theirs to tell, and no failure of the app. When they did so only
+// to start it again, this start waits for that one.
+const startStopped = (app: AppImpl): Effect.Effect<Context.Context<never>, StartFailed> =>
+  Effect.gen(function*() {
+    yield* stop(app, "its start was interrupted")
+    const restarting = restartOf(app)
+    if (restarting !== undefined) yield* Deferred.await(restarting.done)
+    return yield* otherStart(app)
+  })
+
+/**
+ * Ends what a layer of the app has spawned, before the layer releases what it
+ * has acquired. When the app stops, nothing of that is left.
+ */
+export const endTasksOf = (life: Life, layer: AnyLayer): Effect.Effect<void> =>
+  Effect.withFiber((fiber) => {
+    const starting = fiber.getRef(CurrentTask)
+    const tasks = ownTasks(life.scope)
+      .filter((task) => task !== starting && isLive(task) && isBuiltBy(task.fiber.context, layer))
+    return Effect.forEach(tasks, (task) => task.interrupt("its layer was released"), {
+      concurrency: "unbounded",
+      discard: true
+    })
+  })
+
+// Without those of an app inside of the app, which has a stop of its own.
+const ownTasks = (scope: ScopeImpl): Array<TaskImpl> => [
+  ...tasksOf(scope),
+  ...[...scope.children].filter((child) => child.stop === undefined).flatMap(ownTasks)
+]
 
 // -----------------------------------------------------------------------------
 // Stop
 // -----------------------------------------------------------------------------
 
-interface Budget {
+export interface Budget {
   readonly since: number
   /** Hooks and drain end here. */
   readonly announceUntil: number
@@ -304,142 +475,190 @@ const budgetOf = (app: AppImpl, since: number): Budget => {
  * Begins the stop in this very call, and gives the wait for it. Apps that depend
  * on this one go first, while it still works for them.
  */
-export const stop = (app: AppImpl, reason: string): Effect.Effect<ShutdownReport> =>
-  Effect.suspend(() => {
-    const dependents = [...app.dependents].filter(isAlive)
-    if (dependents.length === 0) return stopAlone(app, reason)
-    // In a fiber of its own, so that no interruption of the caller leaves it half done.
-    const fiber = Effect.runForkWith(app.context)(Effect.andThen(
-      Effect.forEach(dependents, (dependent) => stop(dependent, `${app.path} stops`), {
-        concurrency: "unbounded",
-        discard: true
-      }),
-      // Another app may have been started on this one meanwhile.
-      stop(app, reason)
-    ))
-    const life = lifeOf(app)
-    return life === undefined ? Fiber.join(fiber) : awaitStopOf(life.scope, Fiber.join(fiber))
-  })
+export const stop = (app: AppImpl, reason: string): Effect.Effect<ShutdownReport> => {
+  const waiting = waitFor(app)
+  return waiting(begin(app, reason))
+}
 
-const stopAlone = (app: AppImpl, reason: string): Effect.Effect<ShutdownReport> =>
-  Effect.suspend(() => {
-    const phase = app.phase
-    switch (phase?._tag) {
-      case undefined:
-        return Effect.die(new Error(`app ${app.path} was stopped before it was started; this is a bug of Ambit`))
-      case "Stopping":
-        return awaitStopOf(phase.life.scope, Deferred.await(phase.done))
-      case "Stopped":
-      case "Failed":
-        return Effect.succeed(phase.report)
-      case "Starting":
-      case "Ready": {
-        const { life } = phase
-        const done = Deferred.makeUnsafe<ShutdownReport>()
-        const budget = budgetOf(app, now(app.clock))
-        move(app, { _tag: "Stopping", since: budget.since, reason, life, done }, life.scope)
-        Effect.runForkWith(app.context)(stopper(app, life, reason, budget, done))
-        return awaitStopOf(life.scope, Deferred.await(done))
-      }
+const begin = (app: AppImpl, reason: string): Effect.Effect<ShutdownReport> => {
+  const phase = app.phase
+  switch (phase._tag) {
+    case "Waiting": {
+      const report = emptyReport(app, reason)
+      move(app, { _tag: "Stopped", report }, app.parent)
+      return Effect.succeed(report)
     }
-  })
+    case "Stopping":
+      return Deferred.await(phase.stop.done)
+    case "Stopped":
+    case "Failed":
+      return Effect.succeed(phase.report)
+    case "Starting":
+    case "Ready": {
+      const dependents = [...app.dependents].filter(isAlive)
+      if (dependents.length === 0) return beginAlone(app, reason)
+      if (app.leaving === undefined) {
+        const stops = dependents.map((dependent) => stop(dependent, `${app.path} stops`))
+        // In a fiber of its own, so that no interruption of the caller leaves it half done.
+        app.leaving = Effect.runForkWith(app.context)(Effect.andThen(
+          Effect.all(stops, { concurrency: "unbounded", discard: true }),
+          Effect.suspend(() => beginAlone(app, reason))
+        ))
+      }
+      return Fiber.join(app.leaving)
+    }
+  }
+}
 
-const stopper = (
-  app: AppImpl,
-  life: Life,
-  reason: string,
-  budget: Budget,
-  done: Deferred.Deferred<ShutdownReport>
-): Effect.Effect<void> => {
+const beginAlone = (app: AppImpl, reason: string): Effect.Effect<ShutdownReport> => {
+  app.leaving = undefined
+  const phase = app.phase
+  if (phase._tag !== "Starting" && phase._tag !== "Ready") return begin(app, reason)
+  const { life } = phase
+  const budget = budgetOf(app, now(app.clock))
+  const stopping: Stop = { reason, budget, hooks: [], stalled: false, done: Deferred.makeUnsafe() }
+  life.scope.stopsBy = budget.deadline
+  life.scope.releasing = true
+  move(app, { _tag: "Stopping", life, stop: stopping }, life.scope)
+  Effect.runForkWith(app.context)(stopper(app, life, stopping))
+  return Deferred.await(stopping.done)
+}
+
+/**
+ * How to wait for a stop of the app, for a fiber that the stop itself may wait
+ * for: a task of the app or of one that depends on it leaves with the others, a
+ * hook or a finalizer gets what is known by now.
+ */
+const waitFor = (app: AppImpl) => {
+  const scopes = withDependents(app).flatMap((one) => lifeOf(one)?.scope ?? []).toReversed()
+  return <E>(done: Effect.Effect<ShutdownReport, E>): Effect.Effect<ShutdownReport, E> =>
+    Effect.withFiber((fiber) => {
+      const around = (scope: ScopeImpl | undefined) => scopes.find((stopping) => isWithin(scope, stopping))
+      if (around(fiber.getRef(CurrentCleanUp)) !== undefined) return Effect.sync(() => reportSoFar(app))
+      const scope = around(fiber.getRef(CurrentTask)?.scope) ?? scopes[0]
+      return scope === undefined ? done : Effect.map(
+        awaitStopOf(scope, done),
+        (report) => report.path === app.path ? report : reportSoFar(app)
+      )
+    })
+}
+
+const emptyReport = (app: AppImpl, reason: string): ShutdownReport =>
+  makeLazily({
+    path: app.path,
+    reason,
+    startedAt: wallTimeOf(app.clock, now(app.clock)),
+    took: 0,
+    budget: app.limits.appStop,
+    hooks: [],
+    apps: []
+  }, () => [])
+
+/** What can be said to those who cannot wait for the end of a stop. */
+const reportSoFar = (app: AppImpl): ShutdownReport => {
+  const phase = app.phase
+  if ("report" in phase) return phase.report
+  if (phase._tag !== "Stopping") return emptyReport(app, "an app that depends on it stops first")
+  const { budget, hooks, reason } = phase.stop
+  return makeLazily({
+    path: app.path,
+    reason,
+    startedAt: wallTimeOf(app.clock, budget.since),
+    took: roundMillis(now(app.clock) - budget.since),
+    budget: roundMillis(budget.deadline - budget.since),
+    hooks: [...hooks],
+    apps: []
+  }, () => [])
+}
+
+const stopper = (app: AppImpl, life: Life, stopping: Stop): Effect.Effect<void> => {
   const { clock } = app
-  const stall: Stall = { seen: false }
-  const hooks: Array<HookReport> = []
+  const { budget, hooks, reason } = stopping
   // The scope refuses new work from here on.
   const closing = startClose(life.scope, {
     reason,
     within: budget.tasksUntil - budget.since,
     before: Effect.gen(function*() {
-      yield* runHooks(app, life, budget, stall, hooks)
-      yield* drain(app, life, budget, stall)
-      return stall.seen ? now(clock) : budget.tasksUntil
+      yield* runHooks(app, life, stopping)
+      yield* drain(app, life, stopping)
+      return stopping.stalled ? now(clock) : budget.tasksUntil
     })
   })
   return Effect.gen(function*() {
     const closed = yield* closing
-    if (endedByStandstill(closed)) stall.seen = true
-    const released = yield* release(app, life, budget, stall)
-
-    const stuck = [
-      ...abandonedPaths(closed),
-      ...hooks.filter((hook) => hook.outcome === "abandoned").map((hook) => hook.path),
-      ...(released.resources === "abandoned" ? [`${app.path}/(resources)`] : [])
-    ]
-    const took = roundMillis(now(clock) - budget.since)
-    const whole = roundMillis(budget.deadline - budget.since)
-    const error = stuck.length === 0 ? undefined : new StopTimeout({ app: app.path, within: whole, stuck })
-    const ended = error === undefined
-      ? { outcome: "stopped" as const }
-      : { outcome: "failed" as const, error: `gave up ${stuck.join(", ")}` }
-    const report = makeLazily(
-      {
-        path: app.path,
-        reason,
-        startedAt: wallTimeOf(clock, budget.since),
-        took,
-        budget: whole,
-        hooks: [...hooks, ...closed.hooks],
-        apps: [{ path: app.path, took, budget: whole, ...released, ...ended }, ...closed.apps]
-      },
-      () => closed.tasks,
-      countsOf(closed)
-    )
-    if (stall.seen) standstills.add(report)
-    finish(app, life, report, error, done)
+    if (endedByStandstill(closed)) stopping.stalled = true
+    const released = yield* release(app, life, stopping)
+    const report = reportOf(app, stopping, closed, released)
+    if (stopping.stalled) standstills.add(report)
+    finish(app, life, stopping, report)
   }).pipe(Effect.catchCause((cause) =>
     // Only a bug of ours gets here. Whoever waits for the stop must not wait for ever.
     Effect.sync(() => {
-      const error = Cause.pretty(cause)
-      const report = makeLazily({
-        path: app.path,
-        reason,
-        startedAt: wallTimeOf(clock, budget.since),
-        took: now(clock) - budget.since,
-        budget: budget.deadline - budget.since,
-        hooks,
-        apps: [{ path: app.path, outcome: "failed", resources: "failed", took: 0, budget: 0, error }]
-      }, () => [])
-      finish(app, life, report, cause, done)
+      const none = { path: app.path, took: 0, budget: 0 }
+      const line = { ...none, outcome: "failed" as const, resources: "failed" as const, error: shownCause(cause) }
+      const report = makeLazily({ ...none, reason, startedAt: 0, hooks, apps: [line] }, () => [])
+      finish(app, life, stopping, report)
     })
   ))
 }
 
-const finish = (
+const reportOf = (
   app: AppImpl,
-  life: Life,
-  report: ShutdownReport,
-  error: unknown,
-  done: Deferred.Deferred<ShutdownReport>
-): void => {
-  move(
-    app,
-    error === undefined
-      ? { _tag: "Stopped", report }
-      : { _tag: "Failed", error, report },
-    life.scope
-  )
-  app.host?.appStopped(app, report)
+  { budget, hooks, reason }: Stop,
+  closed: ShutdownReport,
+  released: Pick<AppReport, "resources" | "place" | "error">
+): ShutdownReport => {
+  const took = roundMillis(now(app.clock) - budget.since)
+  const whole = roundMillis(budget.deadline - budget.since)
+  const own = (line: Pick<AppReport, "outcome" | "error">): ShutdownReport =>
+    makeLazily(
+      {
+        path: app.path,
+        reason,
+        startedAt: wallTimeOf(app.clock, budget.since),
+        took,
+        budget: whole,
+        hooks: [...hooks, ...closed.hooks],
+        apps: [{ path: app.path, took, budget: whole, ...released, ...line }, ...closed.apps]
+      },
+      () => closed.tasks,
+      countsOf(closed)
+    )
+  const stuck = stuckPaths(own({ outcome: "stopped" }))
+  return stuck.length === 0
+    ? own({ outcome: "stopped" })
+    : own({ outcome: "failed", error: `gave up ${stuck.join(", ")}` })
+}
+
+// Why an app is failed, and not stopped.
+const errorOf = (app: AppImpl, life: Life, report: ShutdownReport): unknown => {
+  if (life.failure !== undefined) return Cause.squash(life.failure)
+  const stuck = stuckPaths(report)
+  if (stuck.length > 0) return new StopTimeout({ app: app.path, within: report.budget, stuck })
+  return report.apps.find((line) => line.path === app.path && line.outcome === "failed")?.error
+}
+
+const finish = (app: AppImpl, life: Life, stopping: Stop, report: ShutdownReport): void => {
+  const error = errorOf(app, life, report)
+  move(app, error === undefined ? { _tag: "Stopped", report } : { _tag: "Failed", error, report }, life.scope)
+  life.scope.releasing = false
+  letGo(life.scope)
+  app.host?.appStopped(app, stopping.budget.since, report)
   // A host that stops says it once for all its apps.
   const level = report.clean ? app.host?.root.state._tag === "Stopping" ? "Debug" : "Info" : "Warn"
   say(app.context, level, summary(report), { app: app.path })
-  Deferred.doneUnsafe(done, Effect.succeed(report))
-}
-
-interface Stall {
-  seen: boolean
+  Deferred.doneUnsafe(stopping.done, Effect.succeed(report))
 }
 
 /** What is left until `until`; nothing once a virtual clock was seen standing still. */
-const left = (app: AppImpl, until: number, stall: Stall): number => stall.seen ? 0 : Math.max(0, until - now(app.clock))
+const left = (app: AppImpl, until: number, stopping: Stop): number =>
+  stopping.stalled ? 0 : Math.max(0, until - now(app.clock))
+
+/** Foreign clean-up that has run, or runs on after its time. */
+interface CleanUp {
+  readonly fiber: Fiber.Fiber<unknown, unknown>
+  readonly overran: boolean
+}
 
 /**
  * Runs foreign clean-up in a fiber of its own and waits for it up to a limit.
@@ -447,61 +666,57 @@ const left = (app: AppImpl, until: number, stall: Stall): number => stall.seen ?
  */
 const runWithin = (
   app: AppImpl,
+  life: Life,
   effect: Effect.Effect<unknown, unknown>,
   limit: number,
-  stall: Stall
-): Effect.Effect<Fiber.Fiber<unknown, unknown>> =>
+  stopping: Stop
+): Effect.Effect<CleanUp> =>
   Effect.gen(function*() {
-    const fiber = Effect.runForkWith(Context.add(app.context, CurrentTask, undefined))(effect)
+    const fiber = Effect.runForkWith(Context.add(app.context, CurrentCleanUp, life.scope))(effect)
     const end = yield* waitUntil(Fiber.await(fiber), app.clock, now(app.clock) + limit, () => 0)
-    if (end === "standstill") stall.seen = true
-    if (fiber.pollUnsafe() === undefined) fiber.interruptUnsafe()
-    return fiber
+    if (end === "standstill") stopping.stalled = true
+    const overran = fiber.pollUnsafe() === undefined
+    if (overran) fiber.interruptUnsafe()
+    return { fiber, overran }
   })
 
-const runHooks = (
-  app: AppImpl,
-  life: Life,
-  budget: Budget,
-  stall: Stall,
-  reports: Array<HookReport>
-): Effect.Effect<void> =>
+const runHooks = (app: AppImpl, life: Life, stopping: Stop): Effect.Effect<void> =>
   Effect.gen(function*() {
     const hooks = [...life.hooks].toReversed()
     for (let index = 0; index < hooks.length; index++) {
       const hook = hooks[index]!
       const path = `${app.path}/${hook.name}`
-      const remaining = left(app, budget.announceUntil, stall)
+      const remaining = left(app, stopping.budget.announceUntil, stopping)
       // What the later hooks need is kept for them, up to an equal share of what is left.
       const share = remaining / (hooks.length - index)
       const kept = hooks.slice(index + 1).reduce((sum, later) => sum + Math.min(later.within, share), 0)
       const limit = roundMillis(Math.min(hook.within, remaining - kept))
       if (limit <= 0) {
-        reports.push({ path, outcome: "neverStarted", took: 0, within: 0 })
+        stopping.hooks.push({ path, outcome: "neverStarted", took: 0, within: 0 })
         say(app.context, "Error", `Hook ${path} did not run: no time was left for it; the stop goes on`, { hook: path })
         continue
       }
       const begin = now(app.clock)
-      const fiber = yield* runWithin(app, hook.run, limit, stall)
+      const ran = yield* runWithin(app, life, hook.run, limit, stopping)
       const took = roundMillis(now(app.clock) - begin)
-      const exit = fiber.pollUnsafe()
-      const report = hookReport(path, fiber, exit, took, limit)
-      reports.push(report)
+      const exit = ran.fiber.pollUnsafe()
+      const report = hookReport(path, ran, exit, took, limit)
+      stopping.hooks.push(report)
       if (report.outcome !== "completed") sayHook(app, report, exit)
     }
   })
 
 const hookReport = (
   path: string,
-  fiber: Fiber.Fiber<unknown, unknown>,
+  { fiber, overran }: CleanUp,
   exit: Exit.Exit<unknown, unknown> | undefined,
   took: number,
   within: number
 ): HookReport => {
   if (exit !== undefined && Exit.isSuccess(exit)) return { path, outcome: "completed", took, within }
   // Interrupted by us, at its limit: it overran, also if it has ended since.
-  if (exit !== undefined && !Cause.hasInterruptsOnly(exit.cause)) {
-    return { path, outcome: "failed", took, within, error: Cause.pretty(exit.cause) }
+  if (exit !== undefined && !(overran && Cause.hasInterruptsOnly(exit.cause))) {
+    return { path, outcome: "failed", took, within, error: shownCause(exit.cause) }
   }
   const place = exit === undefined ? placeOf(fiber) : undefined
   return { path, outcome: "abandoned", took, within, ...(place === undefined ? {} : { place }) }
@@ -523,28 +738,28 @@ const sayHook = (app: AppImpl, report: HookReport, exit: Exit.Exit<unknown, unkn
   }
 }
 
-const drain = (app: AppImpl, life: Life, budget: Budget, stall: Stall): Effect.Effect<void> => {
+const drain = (app: AppImpl, life: Life, stopping: Stop): Effect.Effect<void> => {
   const limit = app.limits.drain
   if (limit === undefined) return Effect.void
   return Effect.gen(function*() {
-    const until = Math.min(now(app.clock) + limit, now(app.clock) + left(app, budget.announceUntil, stall))
+    const until = now(app.clock) + Math.min(limit, left(app, stopping.budget.announceUntil, stopping))
     const end = yield* waitUntil(awaitQuiet(life.scope, false), app.clock, until, () => life.scope.live)
-    if (end === "standstill") stall.seen = true
+    if (end === "standstill") stopping.stalled = true
   })
 }
 
 const release = (
   app: AppImpl,
   life: Life,
-  budget: Budget,
-  stall: Stall
+  stopping: Stop
 ): Effect.Effect<Pick<AppReport, "resources" | "place" | "error">> =>
   Effect.gen(function*() {
-    const fiber = yield* runWithin(
+    const { fiber } = yield* runWithin(
       app,
+      life,
       EffectScope.close(life.resources, Exit.void),
-      left(app, budget.deadline, stall),
-      stall
+      left(app, stopping.budget.deadline, stopping),
+      stopping
     )
     const exit = fiber.pollUnsafe()
     if (exit === undefined) {
@@ -562,39 +777,81 @@ const release = (
     }
     if (Exit.isSuccess(exit)) return { resources: "released" as const }
     say(app.context, "Error", `A finalizer of app ${app.path} failed; the stop goes on`, { app: app.path }, exit.cause)
-    return { resources: "failed" as const, error: Cause.pretty(exit.cause) }
+    return { resources: "failed" as const, error: shownCause(exit.cause) }
   })
 
 // -----------------------------------------------------------------------------
 // Again
 // -----------------------------------------------------------------------------
 
-/** An app and all that depend on it, dependents first. */
-export const withDependents = (app: AppImpl): ReadonlyArray<AppImpl> => {
-  const order = new Set<AppImpl>()
-  const visit = (at: AppImpl) => {
-    for (const dependent of at.dependents) {
-      if (isAlive(dependent)) visit(dependent)
-    }
-    order.add(at)
-  }
-  visit(app)
-  return [...order]
+const startFailure = (app: AppImpl, cause: Cause.Cause<unknown>): StartFailed => {
+  const error = Cause.squash(cause)
+  if (error instanceof StartFailed) return error
+  const problem = error instanceof StartTimeout ? error.message : `its start failed with ${shown(error)}. See its cause`
+  return new StartFailed({ app: app.path, problem, cause: error })
 }
 
-// An app that starts anew provides new services; who held the old ones gets the new ones before it starts.
-const rebind = (app: AppImpl, old: Context.Context<never>, renewed: Context.Context<never>): void => {
-  const services = new Map(app.context.mapUnsafe)
-  for (const [key, service] of renewed.mapUnsafe) {
-    if (old.mapUnsafe.has(key) && services.get(key) === old.mapUnsafe.get(key)) services.set(key, service)
-  }
-  app.context = Context.makeUnsafe(services)
-}
+// Whatever keeps an app from starting is a typed error, so that a supervisor can go on.
+const startTyped = (app: AppImpl): Effect.Effect<void, StartFailed> =>
+  Effect.asVoid(Effect.catchCause(start(app), (cause) =>
+    Cause.hasInterruptsOnly(cause)
+      ? Effect.failCause(cause as Cause.Cause<never>)
+      : Effect.fail(startFailure(app, cause))))
 
-/** Starts an app again and hands its new services to the apps that depend on it. */
-export const startAgain = (app: AppImpl): Effect.Effect<void, unknown> =>
-  Effect.gen(function*() {
-    const old = app.output
-    const renewed = yield* start(app)
-    for (const dependent of app.dependents) rebind(dependent, old, renewed)
+/** Starts an app that was stopped. */
+export const startAgain = (app: AppImpl): Effect.Effect<void, StartFailed> =>
+  Effect.suspend(() => {
+    if (app.phase._tag === "Stopping") return refuse(app, "it is stopping. Wait for that with App.stop")
+    return isAlive(app) ? refuse(app, "it runs already. Stop it first") : startTyped(app)
   })
+
+/** Stops an app and starts it again, with all that depend on it. Two who ask at the same time get the same restart. */
+export const restart = (app: AppImpl): Effect.Effect<ShutdownReport, StartFailed> =>
+  Effect.suspend(() => {
+    const order = withDependents(app)
+    const running = order.find((one) => one.restart !== undefined)?.restart
+    if (running !== undefined && !running.waiting.has(app)) {
+      return Effect.andThen(Deferred.await(running.done), restart(app))
+    }
+    const waiting = waitFor(app)
+    const current = running ?? beginRestart(app, order)
+    const stopped = stop(app, "restart")
+    return waiting(Effect.gen(function*() {
+      const report = yield* stopped
+      yield* Deferred.await(current.done)
+      const [first, ...others] = current.failures.filter((failure) => order.some((one) => one.path === failure.app))
+      if (first === undefined) return report
+      if (others.length === 0) return yield* first
+      return yield* new StartFailed({
+        app: first.app,
+        problem: [first.problem, ...others.map((other) => other.message)].join("; "),
+        ...(first.cause === undefined ? {} : { cause: first.cause })
+      })
+    }))
+  })
+
+// In a fiber of its own: once the apps are stopped, no interruption of whoever asked leaves them so.
+const beginRestart = (app: AppImpl, order: ReadonlyArray<AppImpl>): Restart => {
+  const current: Restart = { waiting: new Set(order), failures: [], done: Deferred.makeUnsafe() }
+  for (const one of order) one.restart = current
+  const stopped = stop(app, "restart")
+  Effect.runForkWith(app.context)(
+    Effect.gen(function*() {
+      yield* stopped
+      for (const next of order.toReversed()) {
+        current.waiting.delete(next)
+        const exit = yield* Effect.exit(startTyped(next))
+        if (Exit.isSuccess(exit)) continue
+        const failure = startFailure(next, exit.cause)
+        current.failures.push(failure)
+        // What the end of its host or layer overtakes is not missed.
+        if (next.gone || (next.parent !== undefined && next.parent.state._tag !== "Open")) continue
+        say(app.context, "Error", `${failure.message}; it stays down`, { app: next.path }, exit.cause)
+      }
+    }).pipe(Effect.ensuring(Effect.sync(() => {
+      for (const one of order) one.restart = undefined
+      Deferred.doneUnsafe(current.done, Effect.void)
+    })))
+  )
+  return current
+}

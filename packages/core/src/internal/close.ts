@@ -10,29 +10,35 @@
  * - A close waits for a task unless that task itself waits for this close and
  *   cannot be interrupted. (TaskScope.close.test.ts)
  * - A child never gets more time than its parent has left. (laws/close.test.ts)
+ * - What is alive in the tree when a close begins is in its report. (laws/close.test.ts)
  */
-import * as Cause from "effect/Cause"
+import type * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as PubSub from "effect/PubSub"
-import { makeLazily, roundMillis, type ShutdownReport, type TaskReport } from "../ShutdownReport.ts"
+import * as Queue from "effect/Queue"
+import { type AppReport, makeLazily, roundMillis, type ShutdownReport, type TaskReport } from "../ShutdownReport.ts"
 import { now, type WaitEnd, waitUntil, wallTimeOf } from "./clock.ts"
-import { addCounts, countsOf, noCounts } from "./counts.ts"
-import { placeOf } from "./place.ts"
+import { addCounts, countLines, countsOf, noCounts } from "./counts.ts"
 import { emit, listened, say } from "./say.ts"
+import { shown, shownCause } from "./shown.ts"
 import {
-  countIdling,
+  allTasksOf,
+  countCloseWait,
+  countIdleWait,
   CurrentTask,
   isLive,
+  isOver,
   isWithin,
+  letGo,
   listOf,
   notify,
   type ScopeImpl,
   type Stopping,
   type TaskImpl,
   tasksOf,
-  untilHolds
+  untilHolds,
+  waitCounted
 } from "./state.ts"
 import { abandon, interruptAll, sayAbandoned } from "./stopTask.ts"
 
@@ -59,12 +65,20 @@ export const deadlineAround = (scope: ScopeImpl | undefined): number => {
 // Open → Stopping. From here on nothing enters.
 export const beginStop = (scope: ScopeImpl, reason: string, within: number): Stopping => {
   const since = now(scope.clock)
+  const children: Array<ScopeImpl> = []
+  const leftovers: Array<TaskImpl> = []
+  for (const child of scope.children) {
+    if (!isOver(child)) children.push(child)
+    else for (const task of allTasksOf(child)) leftovers.push(task)
+  }
   const state: Stopping = {
     _tag: "Stopping",
     reason,
     since,
     deadline: Math.min(since + within, deadlineAround(scope.parent)),
     counts: noCounts(),
+    children: children.toReversed(),
+    leftovers,
     done: Deferred.makeUnsafe(),
     othersDone: Deferred.makeUnsafe()
   }
@@ -78,11 +92,14 @@ export const beginStop = (scope: ScopeImpl, reason: string, within: number): Sto
 export const finish = (scope: ScopeImpl, state: Stopping, report: ShutdownReport): void => {
   scope.state = { _tag: "Closed", report }
   scope.names.clear()
-  if (scope.parent?.children.delete(scope) === true) scope.parent.names.release(scope.name)
+  letGo(scope)
+  // Who owns the scope still wants to hear that it hung.
+  if (!standstills.has(report)) scope.disown?.()
   if (listened(scope)) emit(scope, { _tag: "ScopeClosed", path: scope.path, report })
-  if (scope.pubsub !== undefined) PubSub.endUnsafe(scope.pubsub, Exit.void)
-  Deferred.doneUnsafe(state.othersDone, Effect.succeed(report))
+  for (const reader of scope.readers ?? []) Queue.endUnsafe(reader)
+  Deferred.doneUnsafe(state.othersDone, Effect.void)
   Deferred.doneUnsafe(state.done, Effect.succeed(report))
+  notify(scope)
 }
 
 /**
@@ -91,30 +108,33 @@ export const finish = (scope: ScopeImpl, state: Stopping, report: ShutdownReport
  * A task inside that can be interrupted is, and leaves. One that cannot, since it
  * waits in a finalizer, would wait for a close that waits for it. So it says that
  * it waits, and goes on when nobody else is left.
+ *
+ * A task outside says so when all that is left in `scope` waits for a close that
+ * the task itself is part of: then that close waits for the task, too.
  */
-export const awaitStopOf = (
+export const awaitStopOf = <E = never>(
   scope: ScopeImpl,
-  done: Effect.Effect<ShutdownReport>
-): Effect.Effect<ShutdownReport> =>
+  done: Effect.Effect<ShutdownReport, E>
+): Effect.Effect<ShutdownReport, E> =>
   Effect.withFiber((fiber) => {
     const task = fiber.getRef(CurrentTask)
-    if (task === undefined || !isWithin(task.scope, scope)) return done
-    return Effect.ensuring(
-      Effect.suspend(() => {
-        if (++task.closesAwaited === 1 && isLive(task)) task.scope.blocked++
-        if (++task.idlesAwaited === 1 && isLive(task)) countIdling(task, 1)
-        notify(task.scope)
-        return Effect.raceFirst(done, othersDone(scope))
-      }),
-      Effect.sync(() => {
-        if (--task.closesAwaited === 0 && isLive(task)) task.scope.blocked--
-        if (--task.idlesAwaited === 0 && isLive(task)) countIdling(task, -1)
-      })
-    )
+    if (task === undefined) return done
+    if (!isWithin(task.scope, scope)) {
+      return Effect.flatMap(heldUpBy(scope, task), (outer) =>
+        outer === undefined ? done : waitCounted(task, (by) => countCloseWait(task, outer, by), done))
+    }
+    const count = (by: 1 | -1) => {
+      countCloseWait(task, scope, by)
+      countIdleWait(task, by)
+    }
+    const standing = Effect.map(othersDone(scope), () =>
+      standingReport(scope))
+    return waitCounted(task, count, Effect.raceFirst(done, standing))
   })
 
-// An app is stopping a moment before its scope is, so there may be nothing to look at yet.
-const othersDone = (scope: ScopeImpl): Effect.Effect<ShutdownReport> =>
+// Until everything in the scope has ended, or waits for a stop of a scope around it. An app that has dependents
+// begins to stop when these have, so there may be nothing to look at yet.
+const othersDone = (scope: ScopeImpl): Effect.Effect<void> =>
   Effect.suspend(() => {
     switch (scope.state._tag) {
       case "Open":
@@ -122,8 +142,27 @@ const othersDone = (scope: ScopeImpl): Effect.Effect<ShutdownReport> =>
       case "Stopping":
         return Deferred.await(scope.state.othersDone)
       case "Closed":
-        return Effect.succeed(scope.state.report)
+        return Effect.void
     }
+  })
+
+// The scope that the task is part of and whose close all wait for that are left in `scope`.
+const closeInCommon = (scope: ScopeImpl, task: TaskImpl): ScopeImpl | undefined => {
+  if (scope.live > scope.blocked) return undefined
+  let common: ScopeImpl | undefined
+  for (const left of allTasksOf(scope).filter(isLive)) {
+    common = left.closesAwaited.find((awaited) => isWithin(task.scope, awaited))
+    if (common === undefined) return undefined
+  }
+  return common
+}
+
+// Until the scope is closed (`undefined`), or what it waits for is a close that the task is part of.
+const heldUpBy = (scope: ScopeImpl, task: TaskImpl): Effect.Effect<ScopeImpl | undefined> =>
+  Effect.flatMap(othersDone(scope), () => {
+    let common: ScopeImpl | undefined
+    const holds = () => scope.state._tag === "Closed" || (common = closeInCommon(scope, task)) !== undefined
+    return Effect.map(untilHolds(scope, holds), () => common)
   })
 
 const allEnded = (scope: ScopeImpl): Effect.Effect<void> => untilHolds(scope, () => scope.live <= 0)
@@ -158,36 +197,59 @@ const giveUp = (scope: ScopeImpl, tasks: ReadonlyArray<TaskImpl>): void => {
 // A parent whose time is over takes what is left of its children with it.
 const giveUpTree = (scope: ScopeImpl, which: (task: TaskImpl) => boolean): void => {
   for (const child of scope.children) giveUpTree(child, which)
-  if (scope.state._tag === "Stopping") giveUp(scope, tasksOf(scope).filter(which))
+  giveUp(scope, tasksOf(scope).filter(which))
 }
 
-const waitsForClose = (task: TaskImpl): boolean => task.closesAwaited > 0
+const waitsForClose = (task: TaskImpl): boolean => task.closesAwaited.length > 0
 
-export const reportTask = (task: TaskImpl, since: number): TaskReport => {
-  const phase = task.phase
+/** The line of a task; a live one has none yet. */
+const reportTask = (task: TaskImpl, since: number): TaskReport | undefined => {
+  const { phase } = task
+  if (phase._tag !== "Ended" && phase._tag !== "Abandoned") return undefined
   const identity = { path: task.path, kind: task.kind }
-  if (phase._tag === "Ended") {
-    const times = { age: roundMillis(phase.at - task.startedAt), took: roundMillis(phase.at - since) }
-    const exit = task.fiber.pollUnsafe()
-    if (phase.outcome !== "failed" || exit === undefined || Exit.isSuccess(exit)) {
-      return { ...identity, outcome: phase.outcome, ...times }
-    }
-    return { ...identity, outcome: "failed", ...times, error: Cause.pretty(exit.cause) }
+  const times = { age: roundMillis(phase.at - task.startedAt), took: roundMillis(phase.at - since) }
+  if (phase._tag === "Abandoned") {
+    return { ...identity, outcome: "abandoned", ...times, ...(phase.place === undefined ? {} : { place: phase.place }) }
   }
-  const at = phase._tag === "Abandoned" ? phase.at : now(task.scope.clock)
-  const place = phase._tag === "Abandoned" ? phase.place : placeOf(task.fiber)
-  return {
-    ...identity,
-    outcome: "abandoned",
-    age: roundMillis(at - task.startedAt),
-    took: roundMillis(at - since),
-    ...(place === undefined ? {} : { place })
-  }
+  const exit = task.fiber.pollUnsafe()
+  return phase.outcome !== "failed" || exit === undefined || Exit.isSuccess(exit)
+    ? { ...identity, outcome: phase.outcome, ...times }
+    : { ...identity, outcome: "failed", ...times, error: shownCause(exit.cause) }
 }
 
-// A child that belongs to an app is stopped as an app, with its hooks.
-const stopChild = (child: ScopeImpl, reason: string): Effect.Effect<ShutdownReport> =>
-  child.stop === undefined ? startClose(child, { reason }) : child.stop(reason)
+/** The lines of some tasks. */
+export const reportTasks = (tasks: ReadonlyArray<TaskImpl>, since: number): Array<TaskReport> =>
+  tasks.flatMap((task) => reportTask(task, since) ?? [])
+
+/** The stop of a child, as its parent follows it. */
+interface ChildStop {
+  readonly scope: ScopeImpl
+  /** Waits, and keeps the report. */
+  readonly done: Effect.Effect<void>
+  report: ShutdownReport | undefined
+}
+
+// A child that belongs to an app is stopped as an app, with its hooks. Who waits is no task, in whatever task the scope
+// was made.
+const stopChild = (child: ScopeImpl, reason: string): ChildStop => {
+  const wait = child.stop === undefined
+    ? startClose(child, { reason })
+    : Effect.provideService(child.stop(reason), CurrentTask, undefined)
+  const stop: ChildStop = {
+    scope: child,
+    report: undefined,
+    done: Effect.map(wait, (report) => {
+      stop.report = report
+    })
+  }
+  return stop
+}
+
+// Whether a scope that is given up ends by itself. An app that began to stop earlier may have more time than its parent.
+const endsBy = (scope: ScopeImpl, deadline: number): boolean =>
+  scope.stop === undefined
+    ? [...scope.children].every((child) => endsBy(child, deadline))
+    : scope.stopsBy <= deadline
 
 // The list of a stopping scope does not change, so it can be walked while tasks end.
 const inList = (scope: ScopeImpl): () => TaskImpl | undefined => {
@@ -197,6 +259,11 @@ const inList = (scope: ScopeImpl): () => TaskImpl | undefined => {
     next = task?.next
     return task
   }
+}
+
+const inTree = (scope: ScopeImpl): () => TaskImpl | undefined => {
+  const tasks = allTasksOf(scope).values()
+  return () => tasks.next().value
 }
 
 const closer = (scope: ScopeImpl, state: Stopping, options: CloseOptions): Effect.Effect<void> =>
@@ -209,107 +276,185 @@ const closer = (scope: ScopeImpl, state: Stopping, options: CloseOptions): Effec
     const begin = options.before === undefined ? state.since : now(clock)
     const until = Math.min(state.deadline, begin + scope.stopWithin, given)
 
-    const children = [...scope.children].toReversed()
-    const closes = children.map((child) => stopChild(child, state.reason))
+    const stops = new Map<ScopeImpl, ChildStop>()
+    const stopAll = (children: Iterable<ScopeImpl>) => {
+      for (const child of children) stops.set(child, stopChild(child, state.reason))
+    }
+    // The clean-up of a task may make a scope, which is left to it until the tasks have ended.
+    const lateChildren = () => [...scope.children].filter((child) => !isOver(child) && !stops.has(child))
+    stopAll(state.children)
     yield* interruptAll(inList(scope), state.reason, begin)
 
-    const ended = Effect.all([
-      othersEnded(scope),
-      ...children.map((child) => Effect.asVoid(othersDone(child))),
-      Effect.sync(() => releaseBlocked(scope, state)),
-      allEnded(scope),
-      ...closes
-    ], { discard: true })
-    const stalled = yield* waitForAll(scope, until, ended)
-    if (liveWithin(scope) > 0) {
+    const others = Effect.all([othersEnded(scope), ...state.children.map(othersDone)], { discard: true })
+    const rest = Effect.gen(function*() {
+      yield* allEnded(scope)
+      do {
+        stopAll(lateChildren())
+        yield* Effect.forEach(stops.values(), (stop) => stop.done, { discard: true })
+      } while (lateChildren().length > 0)
+    })
+    let end = yield* waitForAll(scope, until, others, undefined)
+    if (end === "done") {
+      releaseBlocked(state)
+      // Mostly nothing is left, and then there is no timer to start.
+      if (scope.live > 0 || stops.size > 0 || scope.children.size > 0) {
+        end = yield* waitForAll(scope, until, rest, now(clock))
+      }
+    }
+    if (end !== "done") {
+      stopAll(lateChildren())
+      // An app that is still at its hooks, or waits for its dependents, has not asked its tasks yet.
+      yield* interruptAll(inTree(scope), state.reason, now(clock))
       giveUpTree(scope, (task) => !waitsForClose(task))
-      releaseBlocked(scope, state)
+      releaseBlocked(state)
       // Those that only waited for this get a turn to end by themselves.
       yield* Effect.yieldNow
       giveUpTree(scope, () => true)
+      const left = [...stops.values()].filter((stop) => stop.report === undefined)
+      const sure = left.filter((stop) => endsBy(stop.scope, state.deadline)).map((stop) => stop.done)
+      yield* Effect.all(sure, { discard: true })
+      const slow = left.filter((stop) => stop.report === undefined).map((stop) => stop.done)
+      if (slow.length > 0) yield* waitUntil(Effect.all(slow), clock, state.deadline, () => liveWithin(scope))
     }
-    const reports = yield* Effect.all(closes)
-    const report = makeReport(scope, state, reports)
-    if (stalled) standstills.add(report)
+    const reports = [...stops.values()].map((stop) => stop.report ?? unfinishedReport(stop.scope, state))
+    const report = makeReport(scope, state, reports, reportTasks(leftIn(scope, stops), state.since))
+    if (end === "standstill") standstills.add(report)
     finish(scope, state, report)
-  }).pipe(Effect.catchCause((cause) =>
-    // Only a bug of ours gets here. Whoever waits for the close must not wait for ever.
-    Effect.sync(() => {
-      say(scope.context, "Error", `Ambit failed to close ${scope.path}; please report it`, { scope: scope.path }, cause)
-      finish(scope, state, makeReport(scope, state, []))
-    })
-  ))
+  }).pipe(Effect.catchCause((cause) => rescue(scope, state, cause)))
 
-// Tells those that wait in a finalizer of a task inside, with the lines that stand by now.
-const releaseBlocked = (scope: ScopeImpl, state: Stopping): void => {
-  Deferred.doneUnsafe(
-    state.othersDone,
-    Effect.sync(() => {
-      const standing = new Set(listOf(scope).filter((task) => !isLive(task)))
-      return makeReport(scope, state, [], standing)
-    })
+// Only a bug of ours gets here. Whoever waits for the close must not wait for ever, and nothing may run on unsaid.
+const rescue = (scope: ScopeImpl, state: Stopping, cause: Cause.Cause<unknown>): Effect.Effect<void> => {
+  const report = {
+    path: scope.path,
+    reason: shown(state.reason),
+    startedAt: 0,
+    took: 0,
+    budget: 0,
+    hooks: [],
+    apps: []
+  }
+  say(scope.context, "Error", `Ambit failed to close ${scope.path}; please report it`, { scope: scope.path }, cause)
+  return Effect.ensuring(
+    Effect.andThen(
+      Effect.suspend(() => interruptAll(inTree(scope), state.reason, state.since)),
+      Effect.sync(() => giveUpTree(scope, () => true))
+    ),
+    Effect.sync(() => finish(scope, state, makeLazily(report, () => standingLines(scope, state.since))))
   )
 }
+
+// Tells those that wait in a finalizer of a task inside.
+const releaseBlocked = (state: Stopping): void => {
+  Deferred.doneUnsafe(state.othersDone, Effect.void)
+}
+
+const identityOf = (scope: ScopeImpl, state: Stopping) => ({
+  path: scope.path,
+  reason: state.reason,
+  startedAt: wallTimeOf(scope.clock, state.since),
+  took: roundMillis(now(scope.clock) - state.since),
+  budget: roundMillis(state.deadline - state.since)
+})
 
 const makeReport = (
   scope: ScopeImpl,
   state: Stopping,
   children: ReadonlyArray<ShutdownReport>,
-  standing?: ReadonlySet<TaskImpl>
+  earlier: ReadonlyArray<TaskReport>
 ): ShutdownReport => {
-  const { clock } = scope
-  const told = (task: TaskImpl) => standing === undefined || standing.has(task)
   // What has ended does not change any more, so its line can wait; a straggler is told as it is now.
-  const stragglers = new Map<TaskImpl, TaskReport>()
-  for (const task of tasksOf(scope).filter(told)) stragglers.set(task, reportTask(task, state.since))
+  const stragglers = new Map(tasksOf(scope).map((task) => [task, reportTask(task, state.since)]))
+  const counts = addCounts({ ...state.counts, abandoned: stragglers.size }, countsOf(...children))
   return makeLazily(
     {
-      path: scope.path,
-      reason: state.reason,
-      startedAt: wallTimeOf(clock, state.since),
-      took: roundMillis(now(clock) - state.since),
-      budget: roundMillis(state.deadline - state.since),
+      ...identityOf(scope, state),
       hooks: children.flatMap((child) => child.hooks),
       apps: children.flatMap((child) => child.apps)
     },
     () => [
-      ...listOf(scope).filter(told).map((task) => stragglers.get(task) ?? reportTask(task, state.since)),
-      ...children.flatMap((child) => child.tasks)
+      ...listOf(scope).flatMap((task) => stragglers.get(task) ?? reportTask(task, state.since) ?? []),
+      ...children.flatMap((child) => child.tasks),
+      ...earlier
     ],
-    standing === undefined
-      ? addCounts({ ...state.counts, abandoned: stragglers.size }, countsOf(...children))
-      : undefined
+    addCounts(counts, countLines(earlier))
   )
 }
 
+// The tasks that children have left behind which are not among the `told`.
+const leftIn = (scope: ScopeImpl, told: Pick<ReadonlySet<ScopeImpl>, "has">): Array<TaskImpl> => {
+  const over = [...scope.children].filter((child) => isOver(child) && !told.has(child))
+  return [...new Set([...scope.state._tag === "Stopping" ? scope.state.leftovers : [], ...over.flatMap(allTasksOf)])]
+}
+
+// The lines of a scope and of what is in it, as far as they are known.
+const standingLines = (scope: ScopeImpl, since: number): Array<TaskReport> => {
+  const children = new Set(scope.state._tag === "Stopping" ? scope.state.children : [])
+  for (const child of scope.children) if (!isOver(child)) children.add(child)
+  return [
+    ...reportTasks(listOf(scope), since),
+    ...[...children].flatMap((child) => childLines(child, since)),
+    ...reportTasks(leftIn(scope, children), since)
+  ]
+}
+
+const childLines = (child: ScopeImpl, since: number): ReadonlyArray<TaskReport> =>
+  child.state._tag === "Closed" ? child.state.report.tasks : standingLines(child, since)
+
+// What is known by now, for those that the end waits for.
+const standingReport = (scope: ScopeImpl): ShutdownReport => {
+  if (scope.state._tag === "Closed") return scope.state.report
+  const state = scope.state as Stopping
+  const lines = standingLines(scope, state.since)
+  return makeLazily({ ...identityOf(scope, state), hooks: [], apps: [] }, () => lines)
+}
+
+// What a parent tells of a child that takes longer than the parent has.
+const unfinishedReport = (child: ScopeImpl, state: Stopping): ShutdownReport => {
+  const lines = childLines(child, state.since)
+  const identity = identityOf(child, state)
+  const app: AppReport = {
+    path: child.path,
+    outcome: "failed",
+    resources: "abandoned",
+    took: identity.took,
+    budget: identity.budget,
+    error: "its stop takes longer than the scope around it has"
+  }
+  return makeLazily({ ...identity, hooks: [], apps: child.stop === undefined ? [] : [app] }, () => lines)
+}
+
 // Waits in stages: to the earliest limit that a task has for itself, and at last to the deadline of the scope.
+// `released` is when those went on that waited for this close.
 const waitForAll = (
   scope: ScopeImpl,
   until: number,
-  ended: Effect.Effect<void>
-): Effect.Effect<boolean> =>
+  ended: Effect.Effect<void>,
+  released: number | undefined
+): Effect.Effect<WaitEnd> =>
   Effect.suspend(() => {
     const { clock } = scope
-    const next = scope.ownLimits ? Math.min(until, nextOwnLimit(tasksOf(scope))) : until
-    return Effect.flatMap(waitUntil(ended, clock, next, () => liveWithin(scope)), (end: WaitEnd) => {
-      if (end === "done") return Effect.succeed(false)
-      if (end === "standstill") return Effect.succeed(true)
-      if (next >= until) return Effect.succeed(false)
-      giveUp(scope, tasksOf(scope).filter((task) => ownLimitOf(task) <= next))
-      return waitForAll(scope, until, ended)
+    const next = scope.ownLimits ? Math.min(until, nextOwnLimit(tasksOf(scope), released)) : until
+    return Effect.flatMap(waitUntil(ended, clock, next, () => liveWithin(scope)), (end) => {
+      if (end !== "deadline" || next >= until) return Effect.succeed(end)
+      giveUp(scope, tasksOf(scope).filter((task) => ownLimitOf(task, released) <= next))
+      return waitForAll(scope, until, ended, released)
     })
   })
 
 // The moment at which a task with a limit of its own is given up; never, for one that has none, has ended, or only
-// waits for the close.
-const ownLimitOf = (task: TaskImpl): number =>
-  task.settings.stopWithin !== undefined && task.phase._tag === "Stopping" && !waitsForClose(task)
-    ? task.phase.since + task.settings.stopWithin
-    : Infinity
+// waits for a close. The limit of one that waited for this close counts anew from when it went on.
+const ownLimitOf = (task: TaskImpl, released: number | undefined): number => {
+  const { phase, settings } = task
+  if (settings.stopWithin === undefined || phase._tag !== "Stopping") return Infinity
+  const waits = released === undefined
+    ? waitsForClose(task)
+    : task.closesAwaited.some((awaited) => awaited !== task.scope)
+  return waits ? Infinity : Math.max(phase.since, released ?? phase.since) + settings.stopWithin
+}
 
-const nextOwnLimit = (tasks: ReadonlyArray<TaskImpl>): number => {
+const nextOwnLimit = (tasks: ReadonlyArray<TaskImpl>, released: number | undefined): number => {
   let next = Infinity
-  for (const task of tasks) next = Math.min(next, ownLimitOf(task))
+  for (const task of tasks) next = Math.min(next, ownLimitOf(task, released))
   return next
 }
 

@@ -2,7 +2,7 @@
  * How many tasks of a stop ended how, known without a look at every line: a
  * summary of 100,000 tasks must not hold up the event loop.
  */
-import type { ShutdownReport, TaskOutcome } from "../ShutdownReport.ts"
+import type { ShutdownReport, TaskOutcome, TaskReport } from "../ShutdownReport.ts"
 
 export type Counts = Readonly<Record<TaskOutcome, number>>
 
@@ -32,12 +32,12 @@ export const keepCounts = (report: ShutdownReport, counts: Counts): void => {
   kept.set(report, counts)
 }
 
-const countLines = (report: ShutdownReport): Counts => {
+export const countLines = (lines: ReadonlyArray<TaskReport>): Counts => {
   const counts = noCounts()
-  for (const { outcome } of report.tasks) counts[outcome]++
+  for (const { outcome } of lines) counts[outcome]++
   return counts
 }
 
 /** How many tasks of some reports ended how. */
 export const countsOf = (...reports: ReadonlyArray<ShutdownReport>): Counts =>
-  reports.map((report) => kept.get(report) ?? countLines(report)).reduce(addCounts, noCounts())
+  reports.map((report) => kept.get(report) ?? countLines(report.tasks)).reduce(addCounts, noCounts())

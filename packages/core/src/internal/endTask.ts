@@ -7,13 +7,12 @@
  */
 import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
-import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { formatMillis, type TaskOutcome } from "../ShutdownReport.ts"
 import { now } from "./clock.ts"
-import { close } from "./close.ts"
+import { startClose } from "./close.ts"
 import { emit, listened, say } from "./say.ts"
-import { type Ended, leaveLive, notify, type Phase, type ScopeImpl, type TaskImpl, unlink } from "./state.ts"
+import { type Ended, leaveLive, letGo, notify, type Phase, type ScopeImpl, type TaskImpl, unlink } from "./state.ts"
 
 const outcomeOf = (task: TaskImpl, exit: Exit.Exit<unknown, unknown>): TaskOutcome => {
   if (Exit.isSuccess(exit)) return "completed"
@@ -44,14 +43,17 @@ export const observe = <A, E>(task: TaskImpl<A, E>, exit: Exit.Exit<A, E>, conte
     if (before._tag === "Abandoned") scope.abandoned--
     else leaveLive(scope, task)
     task.phase = endOf(before, outcome, at)
-    // After that nobody takes a name any more, and the list is the report's.
+    // After that no task takes a name any more, and the list is the report's.
     if (scope.state._tag === "Open") {
       unlink(scope, task)
       scope.names.release(task.name)
     } else if (scope.state._tag === "Stopping") {
       scope.state.counts[outcome]++
     }
-    if (before._tag === "Abandoned") sayLate(task, before.at, at, outcome, context)
+    if (before._tag === "Abandoned") {
+      letGo(scope)
+      sayLate(task, before.at, at, outcome, context)
+    }
     if (Exit.isFailure(exit) && outcome === "failed") onFailure(task, exit.cause, at, context)
     if (listened(scope)) {
       emit(scope, {
@@ -87,11 +89,21 @@ const sayLate = (
   })
 }
 
+const nurseryOf = (scope: ScopeImpl): ScopeImpl | undefined => {
+  for (let at: ScopeImpl | undefined = scope; at !== undefined; at = at.parent) {
+    if (at.nursery) return at
+  }
+  return undefined
+}
+
 const consequenceOf = (task: TaskImpl): string => {
   const { owner, state } = task.scope
   if (state._tag !== "Open") return "its scope is stopping anyway"
   switch (task.settings.onFailure) {
-    case "report":
+    case "report": {
+      const nursery = nurseryOf(task.scope)
+      return nursery === undefined ? "everything else goes on" : `the body and the other tasks of ${nursery.path} stop`
+    }
     case "ignore":
       return "everything else goes on"
     case "stopApp":
@@ -139,7 +151,7 @@ const onFailure = (
     case "stopApp":
     case "stopHost": {
       const reason = `task ${path} failed`
-      if (scope.owner === undefined) Effect.runForkWith(scope.context)(close(scope, { reason }))
+      if (scope.owner === undefined) void startClose(scope, { reason })
       else scope.owner[task.settings.onFailure](reason)
     }
   }

@@ -6,7 +6,12 @@
  * The layers stop the apps, since only they know who depends on whom. The host
  * stands beside with its deadline. When a tenth of the budget is left and the
  * layers still hang, it stops the remaining apps itself, out of order: better
- * than not at all.
+ * than not at all. The scope around all apps closes at the end, with everything
+ * that was spawned or made in the host outside of any app.
+ *
+ * A layer that fails while the host starts may be replaced by whoever built it,
+ * so the start fails when the build does, and not before. But what has failed is
+ * released meanwhile, and so the budget of the stop counts from the failure.
  *
  * Invariants
  * - The first stop request wins; the others change nothing.
@@ -26,37 +31,55 @@ import * as Limits from "../Limits.ts"
 import { type AppReport, makeLazily, roundMillis, type ShutdownReport, stuckPaths, summary } from "../ShutdownReport.ts"
 import { StoodStill } from "../TaskScope.ts"
 import { type AppImpl, withoutInterrupts } from "./app.ts"
-import { now, waitUntil, wallTimeOf } from "./clock.ts"
-import { beginStop, endedByStandstill, finish, standstills } from "./close.ts"
+import { now, type WaitEnd, waitUntil, wallTimeOf } from "./clock.ts"
+import { endedByStandstill, standstills, startClose } from "./close.ts"
 import { countsOf } from "./counts.ts"
 import { awaitQuiet } from "./idle.ts"
 import { makeScope } from "./makeScope.ts"
-import { refuseCycles } from "./memo.ts"
+import { refuseCycles, watched } from "./memo.ts"
 import { placeOf } from "./place.ts"
 import { say } from "./say.ts"
-import { CurrentScope, type ScopeImpl, type Stopping } from "./state.ts"
+import { shownCause } from "./shown.ts"
+import { CurrentScope, isOver, type ScopeImpl, tasksOf } from "./state.ts"
+import { interruptAll } from "./stopTask.ts"
 
 export interface StopRequest {
   readonly reason: string
   readonly exitCode: number | undefined
   readonly failed: boolean
+  /** The failed start that does not come to its end. */
+  readonly start?: Failure | undefined
 }
 
 export const HostTypeId = "~@ambit/core/Host"
 
+/** A layer that failed while the host started. */
+interface Failure {
+  readonly since: number
+  readonly cause: Cause.Cause<unknown>
+  /** The path of the app, if the layer is one. */
+  readonly app: string | undefined
+}
+
 export class HostImpl {
   readonly [HostTypeId] = HostTypeId
   readonly name: string
-  /** Has no tasks of its own; the scopes of the apps are its children, and its state is that of the stop. */
+  /** The scopes of the apps are its children, and its state is that of the stop. */
   readonly root: ScopeImpl
   readonly apps = new Map<string, AppImpl>()
-  /** What the apps reported that stopped with the host. */
-  readonly reports: Array<ShutdownReport> = []
   readonly request = Deferred.makeUnsafe<StopRequest>()
   readonly ready = Deferred.makeUnsafe<void>()
-
-  /** Why the first app did not start: the build tells it no more once it is interrupted. */
-  failedStart: Cause.Cause<unknown> | undefined = undefined
+  /** The build of the layers has ended, well or not. */
+  readonly built = Deferred.makeUnsafe<void>()
+  /** What has failed in the start, and what was stopped in it. */
+  readonly failures: Array<Failure> = []
+  readonly stopped: Array<{ readonly since: number; readonly report: ShutdownReport }> = []
+  /** One sequence of releases after a failure; whatever is built next ends it. */
+  unwinding: object | undefined = undefined
+  /** How many layers are releasing what they had acquired. */
+  releasing = 0
+  /** Whether an app stopped because a virtual clock stood still. */
+  stalled = false
 
   constructor(root: ScopeImpl) {
     this.name = root.name
@@ -68,16 +91,16 @@ export class HostImpl {
     return Deferred.doneUnsafe(this.request, Effect.succeed(request))
   }
 
-  /** The first start fails the start of the host; an app that is started again later does not. */
-  startFailed(app: AppImpl, cause: Cause.Cause<unknown>): void {
-    if (Deferred.isDoneUnsafe(this.ready)) return
-    this.failedStart ??= cause
-    this.requestStop({ reason: `app ${app.path} did not start`, exitCode: undefined, failed: true })
+  startFailed(cause: Cause.Cause<unknown>, app: AppImpl | undefined): void {
+    if (Deferred.isDoneUnsafe(this.ready) || this.root.state._tag !== "Open") return
+    this.failures.push({ since: now(this.root.clock), cause, app: app?.path })
+    if (app === undefined || app.parent === this.root) boundUnwinding(this)
   }
 
-  appStopped(app: AppImpl, report: ShutdownReport): void {
+  appStopped(app: AppImpl, since: number, report: ShutdownReport): void {
+    if (endedByStandstill(report)) this.stalled = true
     // The report of an app inside of an app is part of that one's.
-    if (app.parent === this.root && this.root.state._tag === "Stopping") this.reports.push(report)
+    if (app.parent === this.root && !Deferred.isDoneUnsafe(this.ready)) this.stopped.push({ since, report })
   }
 }
 
@@ -109,37 +132,108 @@ export const launch = (
         apart: false
       }))
       const layers = EffectScope.makeUnsafe()
-      const memoMap = refuseCycles(Layer.makeMemoMapUnsafe())
+      const memoMap = watched(refuseCycles(Layer.makeMemoMapUnsafe()), watchOf(host))
       const build = Effect.runForkWith(context.pipe(
         Context.add(CurrentHost, host),
         Context.add(CurrentScope, host.root),
         Context.add(Limits.Limits, settings.limits)
-      ))(Layer.buildWithMemoMap(apps, memoMap, layers))
+      ))(Effect.onExit(
+        Layer.buildWithMemoMap(apps, memoMap, layers),
+        () => Effect.sync(() => Deferred.doneUnsafe(host.built, Exit.void))
+      ))
 
       const waited = yield* Effect.exit(restore(Effect.raceFirst(
         Deferred.await(host.request),
         Effect.andThen(whenBuilt(host, build), untilStop(host, settings))
       )))
+      const failed = failureOf(host, waited)
       const request = Exit.isSuccess(waited)
         ? waited.value
-        : { reason: reasonOf(waited.cause), exitCode: undefined, failed: false }
+        : {
+          reason: Cause.hasInterruptsOnly(waited.cause) ? "it was interrupted" : reasonOf(failed),
+          exitCode: undefined,
+          failed: false
+        }
 
-      const report = yield* stop(host, request, build, layers, clock)
+      const report = yield* stop(host, request, build, layers, failed)
       say(context, report.clean ? "Info" : "Warn", summary(report), { host: host.name })
       yield* giveReport(host, report, settings, clock)
       if (endedByStandstill(report)) {
         return yield* Effect.die(new StoodStill({ scope: host.name, stuck: stuckPaths(report) }))
       }
-      // The error of an app that did not start says more than that it did not.
-      if (host.failedStart !== undefined) return yield* Effect.failCause(withoutInterrupts(host.failedStart))
+      // The error of what did not start says more than what became of the others, or that somebody asked for a stop.
+      const failure = failed ?? failureOfBuild(host, build)
+      if (failure !== undefined) return yield* Effect.failCause(withoutInterrupts(failure.cause))
       if (Exit.isFailure(waited)) return yield* Effect.failCause(waited.cause)
       if (!request.failed && (request.exitCode ?? 0) === 0) return report
       return yield* new HostFailed({ reason: request.reason, exitCode: request.exitCode ?? 1, report })
     })
   )
 
-const reasonOf = (cause: Cause.Cause<unknown>): string =>
-  Cause.hasInterruptsOnly(cause) ? "it was interrupted" : "its start failed"
+// What has failed is released before anybody hears of it, so the host sees to it that this ends. Who recovers from the
+// failure builds something else.
+const boundUnwinding = (host: HostImpl): void => {
+  if (host.unwinding !== undefined || Deferred.isDoneUnsafe(host.built)) return
+  const { clock, context, stopWithin } = host.root
+  const mine = host.unwinding = {}
+  const until = now(clock) + stopWithin - keptOf(stopWithin)
+  Effect.runForkWith(context)(Effect.map(
+    waitUntil(Deferred.await(host.built), clock, until, () => host.stopped.length),
+    (end) => {
+      if (end === "done" || host.unwinding !== mine) return
+      host.unwinding = undefined
+      const stopping = [...host.apps.values()].some((app) => app.phase._tag === "Stopping")
+      if (host.releasing === 0 && !stopping) return
+      const last = host.failures.at(-1)
+      const start = last === undefined ? undefined : originOf(host, last.cause)
+      host.requestStop({ reason: reasonOf(start), exitCode: undefined, failed: true, start })
+    }
+  ))
+}
+
+const watchOf = (host: HostImpl) => ({
+  begun: () => {
+    host.unwinding = undefined
+  },
+  failed: (cause: Cause.Cause<unknown>) => host.startFailed(cause, undefined),
+  releasing: () => {
+    host.releasing++
+    boundUnwinding(host)
+  },
+  released: () => {
+    host.releasing--
+  }
+})
+
+// What the host stops for, if it is a start that failed: the build tells it, but not of which app, nor since when.
+const failureOf = (host: HostImpl, waited: Exit.Exit<StopRequest, unknown>): Failure | undefined => {
+  if (Exit.isSuccess(waited)) return waited.value.start
+  if (Cause.hasInterruptsOnly(waited.cause)) return undefined
+  return originOf(host, waited.cause)
+}
+
+// A start may have failed in the moment in which somebody asked for the stop.
+const failureOfBuild = (host: HostImpl, build: Fiber.Fiber<unknown, unknown>): Failure | undefined => {
+  const exit = build.pollUnsafe()
+  return exit === undefined || Exit.isSuccess(exit) || firstOf(host, exit.cause) === undefined
+    ? undefined
+    : originOf(host, exit.cause)
+}
+
+// A failure comes by every layer around the one that failed, on its way to the build of the host.
+const firstOf = (host: HostImpl, cause: Cause.Cause<unknown>): Failure | undefined => {
+  const error = Cause.squash(cause)
+  return host.failures.find((failure) => Cause.squash(failure.cause) === error)
+}
+
+const originOf = (host: HostImpl, cause: Cause.Cause<unknown>): Failure => {
+  const { app, since } = firstOf(host, cause) ?? host.failures.at(-1) ??
+    { app: undefined, since: now(host.root.clock) }
+  return { app, since, cause }
+}
+
+const reasonOf = (failure: Failure | undefined): string =>
+  failure?.app === undefined ? "its start failed" : `app ${failure.app} did not start`
 
 const whenBuilt = (host: HostImpl, build: Fiber.Fiber<unknown, unknown>): Effect.Effect<void, unknown> =>
   Effect.map(Fiber.join(build), () => {
@@ -157,62 +251,81 @@ const untilStop = (host: HostImpl, settings: HostSettings): Effect.Effect<StopRe
     })
     : Effect.never
 
+/** What is kept of the budget to stop by force what the layers leave behind. */
+const keptOf = (budget: number): number => budget / 10
+
 const stop = (
   host: HostImpl,
   request: StopRequest,
   build: Fiber.Fiber<unknown, unknown>,
   layers: EffectScope.Closeable,
-  clock: Clock.Clock
+  failure: Failure | undefined
 ): Effect.Effect<ShutdownReport> =>
   Effect.gen(function*() {
+    const { root } = host
+    const { clock } = root
     // From here on a late request changes nothing, and `requestStop` says so.
     host.requestStop(request)
-    say(host.root.context, "Info", `${host.name} stops: ${request.reason}`, { host: host.name })
-    const state = beginStop(host.root, request.reason, host.root.stopWithin)
-    const closing = Effect.runForkWith(host.root.context)(
+    say(root.context, "Info", `${host.name} stops: ${request.reason}`, { host: host.name })
+    const since = failure?.since ?? now(clock)
+    const kept = keptOf(root.stopWithin)
+    const deadline = Math.max(since + root.stopWithin, now(clock) + kept)
+    const progress = () => [...root.children].filter((child) => !isOver(child)).length
+    let end = "done" as WaitEnd
+    const ended = startClose(root, {
+      reason: request.reason,
+      within: deadline - now(clock),
+      before: Effect.gen(function*() {
+        const own = tasksOf(root).values()
+        yield* interruptAll(() => own.next().value, request.reason, since)
+        end = yield* waitUntil(Fiber.await(closing), clock, deadline - kept, progress)
+        return end === "standstill" ? now(clock) : deadline
+      })
+    })
+    const closing = Effect.runForkWith(root.context)(
       Effect.ensuring(Fiber.interrupt(build), EffectScope.close(layers, Exit.void))
     )
-    const kept = (state.deadline - state.since) / 10
-    const progress = () => host.reports.length
-    const end = yield* waitUntil(Fiber.await(closing), clock, state.deadline - kept, progress)
-    if (end !== "done") {
-      const remaining = Effect.forEach(
-        [...host.root.children],
-        (child) => child.stop === undefined ? Effect.void : child.stop(request.reason),
-        { concurrency: "unbounded", discard: true }
-      )
-      yield* waitUntil(Effect.andThen(remaining, Fiber.await(closing)), clock, state.deadline, progress)
-    }
-    const report = makeReport(host, state, request, closing, clock)
-    if (end === "standstill" || host.reports.some(endedByStandstill)) standstills.add(report)
-    finish(host.root, state, report)
+    const closed = yield* ended
+    if (end === "deadline") yield* waitUntil(Fiber.await(closing), clock, deadline, progress)
+    const report = makeReport(host, request, since, deadline, closed, closing)
+    if (end === "standstill" || host.stalled || endedByStandstill(closed)) standstills.add(report)
     return report
   })
 
 const makeReport = (
   host: HostImpl,
-  state: Stopping,
   request: StopRequest,
-  closing: Fiber.Fiber<unknown, unknown>,
-  clock: Clock.Clock
+  since: number,
+  deadline: number,
+  closed: ShutdownReport,
+  closing: Fiber.Fiber<unknown, unknown>
 ): ShutdownReport => {
-  const took = roundMillis(now(clock) - state.since)
-  const budget = roundMillis(state.deadline - state.since)
-  const { reports } = host
+  const { clock } = host.root
+  const took = roundMillis(now(clock) - since)
+  const budget = roundMillis(deadline - since)
   const layers = layersReport(host, closing, took, budget)
+  // What a start that fails has stopped is no longer there when the stop of the host begins, but for its stragglers.
+  const earlier = host.stopped
+    .filter((one) => one.since >= since && !closed.apps.some((app) => app.path === one.report.path))
+    .map((one) => one.report)
+  const told = new Set(earlier.flatMap(stuckPaths))
+  const reports = [...earlier, closed]
   return makeLazily(
     {
       path: host.name,
       reason: request.reason,
       ...(request.exitCode === undefined ? {} : { exitCode: request.exitCode }),
-      startedAt: wallTimeOf(clock, state.since),
+      startedAt: wallTimeOf(clock, since),
       took,
       budget,
       hooks: reports.flatMap((report) => report.hooks),
       apps: [...reports.flatMap((report) => report.apps), ...(layers === undefined ? [] : [layers])]
     },
-    () => reports.flatMap((report) => report.tasks),
-    countsOf(...reports)
+    () => [
+      ...earlier.flatMap((report) => report.tasks),
+      ...closed.tasks.filter((task) => task.outcome !== "abandoned" || !told.has(task.path))
+    ],
+    earlier.length === 0 ? countsOf(closed) : undefined
   )
 }
 
@@ -231,7 +344,7 @@ const layersReport = (
     say(host.root.context, "Error", `A finalizer of a layer of ${host.name} failed; the stop went on`, {
       host: host.name
     }, exit.cause)
-    return { path, outcome: "failed", resources: "failed", ...times, error: Cause.pretty(exit.cause) }
+    return { path, outcome: "failed", resources: "failed", ...times, error: shownCause(exit.cause) }
   }
   const place = placeOf(closing)
   const where = place === undefined ? "" : ` at ${place}`

@@ -2,7 +2,17 @@
  * Waiting until a scope and everything in it is idle.
  */
 import * as Effect from "effect/Effect"
-import { countIdling, CurrentTask, isLive, isWithin, notify, type ScopeImpl, tasksOf, untilHolds } from "./state.ts"
+import {
+  countIdleWait,
+  CurrentTask,
+  isLive,
+  isWithin,
+  type ScopeImpl,
+  type TaskImpl,
+  tasksOf,
+  untilHolds,
+  waitCounted
+} from "./state.ts"
 
 /** Whether nothing in the tree is busy; a task that itself waits in `awaitIdle` is not. */
 const isIdle = (scope: ScopeImpl, background: boolean): boolean => {
@@ -29,20 +39,14 @@ export const awaitQuiet = (scope: ScopeImpl, background: boolean): Effect.Effect
   Effect.withFiber((fiber) => {
     const task = fiber.getRef(CurrentTask)
     if (task === undefined || !isWithin(task.scope, scope)) return quiet(scope, background)
-    return Effect.ensuring(
-      Effect.suspend(() => {
-        if (++task.idlesAwaited === 1 && isLive(task)) countIdling(task, 1)
-        notify(task.scope)
-        return quiet(scope, background)
-      }),
-      Effect.sync(() => {
-        if (--task.idlesAwaited === 0 && isLive(task)) countIdling(task, -1)
-      })
-    )
+    return waitCounted(task, (by) => countIdleWait(task, by), quiet(scope, background))
   })
+
+const isBusy = (task: TaskImpl, background: boolean): boolean =>
+  isLive(task) && task.idlesAwaited === 0 && (background || task.foreground)
 
 /** The paths of what `awaitQuiet` waits for. */
 export const busyPaths = (scope: ScopeImpl, background: boolean): Array<string> => [
-  ...tasksOf(scope).filter((task) => isLive(task) && (background || task.foreground)).map((task) => task.path),
+  ...tasksOf(scope).filter((task) => isBusy(task, background)).map((task) => task.path),
   ...[...scope.children].filter((child) => !child.apart).flatMap((child) => busyPaths(child, background))
 ]

@@ -4,18 +4,12 @@ import * as Result from "effect/Result"
 import { InvalidOption } from "../InvalidOption.ts"
 import type { LimitOptions, Limits } from "../Limits.ts"
 import { formatMillis } from "../ShutdownReport.ts"
+import { shown } from "./shown.ts"
 
 /** A limit that another one must fit into. */
 export interface Bound {
   readonly name: string
   readonly millis: number
-}
-
-const shown = (value: unknown): string => {
-  if (Duration.isDuration(value)) return Duration.format(value)
-  return typeof value === "string" || typeof value === "number" || typeof value === "bigint"
-    ? String(value)
-    : JSON.stringify(value)
 }
 
 const refuse = (option: string, value: unknown, problem: string, remedy: string) =>
@@ -47,7 +41,7 @@ export const checkLimit = (
     return refuse(option, value, "a limit must be longer than zero", "Give it a duration such as \"5 seconds\"")
   }
   if (millis === Infinity) {
-    return refuse(option, value, "a stop must end", "Give it a finite duration such as \"1 hour\"")
+    return refuse(option, value, "a limit must come at some time", "Give it a finite duration such as \"1 hour\"")
   }
   if (bound !== undefined && millis > bound.millis) {
     return refuse(
@@ -59,6 +53,10 @@ export const checkLimit = (
   }
   return Result.succeed(millis)
 }
+
+/** Checks how long clean-up may take, in milliseconds; zero is no clean-up at all. */
+export const checkGrace = (option: string, value: Duration.Input): Result.Result<number, InvalidOption> =>
+  read(value) === 0 ? Result.succeed(0) : checkLimit(option, value)
 
 /** `checkLimit` for a limit that may be switched off. */
 export const checkOptionalLimit = (

@@ -6,7 +6,8 @@ import { interruptTask } from "./stopTask.ts"
 
 /**
  * Makes a scope, inside another one if there is one around: that one lists its
- * tasks and closes it with itself. The caller has checked name and limit.
+ * tasks and closes it with itself. The caller has checked name and limit, and that
+ * nothing around is closed.
  */
 export const makeScope = (options: {
   readonly name: string
@@ -22,16 +23,14 @@ export const makeScope = (options: {
 }): ScopeImpl => {
   const { name, parent } = options
   const forCleanUp = parent !== undefined && refusingScope(parent) !== undefined
-  const ordinal = parent === undefined || forCleanUp ? 1 : parent.names.take(name)
+  const ordinal = parent === undefined ? 1 : parent.names.take(name)
   const scope = new ScopeImpl({
     ...options,
     path: options.path ?? joinPath(parent?.path ?? "", name, ordinal),
     forCleanUp,
     interruptTask
   })
-  if (!forCleanUp) {
-    parent?.names.keep(name)
-    parent?.children.add(scope)
-  }
+  parent?.names.keep(name)
+  parent?.children.add(scope)
   return scope
 }

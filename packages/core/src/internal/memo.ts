@@ -2,21 +2,22 @@
  * Memo maps that stand in front of another one and see what layers are asked for
  * and built. All state, and everything but the one method, is the original's.
  */
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
-import type * as Layer from "effect/Layer"
-import type * as Scope from "effect/Scope"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
 import { LayerCycle } from "../HostError.ts"
 
-type AnyLayer = Layer.Layer<any, any, any>
+export type AnyLayer = Layer.Layer<any, any, any>
 type Build = Effect.Effect<Context.Context<any>, any, any>
 
 const inFrontOf = (memoMap: Layer.MemoMap, watch: {
   /** Around every request, also for a layer that is there already. */
   readonly request: (layer: AnyLayer, request: Build) => Build
-  /** Around the build itself. */
-  readonly build: (layer: AnyLayer, build: Build) => Build
+  /** Around the build itself, into a scope that is the layer's own. */
+  readonly build: (layer: AnyLayer, build: Build, scope: Scope.Scope) => Build
 }): Layer.MemoMap =>
   Object.create(memoMap, {
     getOrElseMemoize: {
@@ -27,7 +28,7 @@ const inFrontOf = (memoMap: Layer.MemoMap, watch: {
         scope: Scope.Scope,
         build: (memoMap: Layer.MemoMap, scope: Scope.Scope) => Build
       ) {
-        const watched = (memoMap: Layer.MemoMap, scope: Scope.Scope) => watch.build(layer, build(memoMap, scope))
+        const watched = (memoMap: Layer.MemoMap, scope: Scope.Scope) => watch.build(layer, build(memoMap, scope), scope)
         return watch.request(layer, memoMap.getOrElseMemoize.call(this, layer, scope, watched))
       }
     }
@@ -49,16 +50,49 @@ export const refuseCycles = (memoMap: Layer.MemoMap): Layer.MemoMap =>
     build: (layer, build) => Effect.updateService(build, Building, (around) => [...around, layer])
   })
 
+/** Whether something was begun by the build of a layer, judged by the context it runs in. */
+export const isBuiltBy = (context: Context.Context<never>, layer: AnyLayer): boolean =>
+  Context.get(context, Building).includes(layer)
+
 /**
- * Runs something when a build fails, before the layers release what they have
- * acquired so far.
+ * The map of one life of an app. What is there already around the app is used;
+ * what is built is the app's own, and built again in its next life.
  */
-export const beforeRelease = (
-  memoMap: Layer.MemoMap,
-  onFailure: (exit: Exit.Failure<unknown, unknown>) => Effect.Effect<unknown>
-): Layer.MemoMap =>
+export const ownMemoMap = (memoMap: Layer.MemoMap, watch: {
+  /** When a build fails, before that layer releases anything. */
+  readonly failed: (layer: AnyLayer, cause: Cause.Cause<unknown>) => Effect.Effect<void>
+  /** Before a layer releases what it has acquired. */
+  readonly released: (layer: AnyLayer) => Effect.Effect<void>
+}): Layer.MemoMap =>
+  inFrontOf(refuseCycles(Layer.forkMemoMapUnsafe(memoMap)), {
+    request: (_, request) => request,
+    build: (layer, build, scope) =>
+      Effect.onExit(build, (exit) =>
+        Effect.andThen(
+          Exit.isFailure(exit) ? watch.failed(layer, exit.cause) : Effect.void,
+          // The last finalizer is the first to run.
+          Scope.addFinalizer(scope, watch.released(layer))
+        ))
+  })
+
+/** A map that tells of layers that begin their build, fail, begin their release and end it. */
+export const watched = (memoMap: Layer.MemoMap, watch: {
+  readonly begun: () => void
+  readonly failed: (cause: Cause.Cause<unknown>) => void
+  readonly releasing: () => void
+  readonly released: () => void
+}): Layer.MemoMap =>
   inFrontOf(memoMap, {
     request: (_, request) => request,
-    build: (_, build) =>
-      Effect.onExit(build, (exit) => exit._tag === "Failure" ? Effect.asVoid(onFailure(exit)) : Effect.void)
+    build: (_, build, scope) =>
+      Effect.suspend(() => {
+        watch.begun()
+        return Effect.andThen(
+          Scope.addFinalizer(scope, Effect.sync(watch.released)),
+          Effect.onExit(build, (exit) => {
+            if (Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause)) watch.failed(exit.cause)
+            return Scope.addFinalizer(scope, Effect.sync(watch.releasing))
+          })
+        )
+      })
   })

@@ -1,11 +1,13 @@
 import * as Result from "effect/Result"
 import { InvalidOption } from "../InvalidOption.ts"
+import { shown } from "./shown.ts"
 
 /** What is wrong with a name that becomes one part of a path. */
 const problemOf = (name: unknown): string | undefined => {
   if (typeof name !== "string") return "a name must be a string"
   if (name.trim() === "") return "a name must not be empty"
   if (name.includes("/")) return "a name is one part of a path, so it must not contain \"/\""
+  if (/#\d+$/.test(name)) return "\"#\" and a number tell members of one name apart, so a name must not end in them"
   return undefined
 }
 
@@ -17,7 +19,7 @@ export const checkName = (of: string, name: unknown): Result.Result<void, Invali
   return problem === undefined ? Result.void : Result.fail(
     new InvalidOption({
       option: `the name of ${of}`,
-      value: String(name),
+      value: shown(name),
       problem,
       remedy: "Give it a short name without slashes, such as \"poll\""
     })

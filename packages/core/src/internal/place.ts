@@ -21,11 +21,13 @@ const childOf = (fiber: Fiber.Fiber<unknown, unknown>): Fiber.Fiber<unknown, unk
 
 /**
  * Where a fiber is: its innermost span or `Effect.fn` frame, with file and
- * line. `undefined` when the work has neither.
+ * line. `undefined` when the work has neither, and for a task in its first step,
+ * whose fiber is not known yet.
  */
-export const placeOf = (fiber: Fiber.Fiber<unknown, unknown>): string | undefined => {
+export const placeOf = (fiber: Fiber.Fiber<unknown, unknown> | undefined): string | undefined => {
+  if (fiber === undefined) return undefined
   const child = childOf(fiber)
-  const inChild = child === undefined ? undefined : placeOf(child)
+  const inChild = placeOf(child)
   if (inChild !== undefined) return inChild
   const frame = fiber.cache.stackFrame
   return frame === undefined ? undefined : placeOfFrame(frame)

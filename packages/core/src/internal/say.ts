@@ -1,11 +1,11 @@
 import type * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as PubSub from "effect/PubSub"
+import * as Queue from "effect/Queue"
 import type { TaskEvent } from "../Task.ts"
 import type { ScopeImpl } from "./state.ts"
 
-type Level = "Debug" | "Info" | "Warn" | "Error"
+type Level = "Trace" | "Debug" | "Info" | "Warn" | "Error" | "Fatal"
 
 /** Logs at once, from anywhere; loggers that throw are no reason to stop. */
 export const say = (
@@ -15,22 +15,28 @@ export const say = (
   annotations: Record<string, unknown>,
   cause?: Cause.Cause<unknown>
 ): void => {
+  const plain = Effect.logWithLevel(level)(message)
+  // A logger that cannot render the cause has not written the message either.
   const log = cause === undefined
-    ? Effect.logWithLevel(level)(message)
-    : Effect.logWithLevel(level)(message, cause)
+    ? plain
+    : Effect.catchCause(Effect.logWithLevel(level)(message, cause), () => plain)
   Effect.runForkWith(context)(Effect.annotateLogs(log, annotations))
 }
 
 export const emit = (scope: ScopeImpl, event: TaskEvent): void => {
   for (let at: ScopeImpl | undefined = scope; at !== undefined; at = at.parent) {
-    if (at.pubsub !== undefined) PubSub.publishUnsafe(at.pubsub, [event])
+    for (const reader of at.readers ?? []) {
+      Queue.offerUnsafe(reader, event)
+      // Now, not a turn later: the reader may be about to be stopped.
+      Queue.flushUnsafe(reader)
+    }
   }
 }
 
 // Events are made only for those who listen.
 export const listened = (scope: ScopeImpl): boolean => {
   for (let at: ScopeImpl | undefined = scope; at !== undefined; at = at.parent) {
-    if (at.pubsub !== undefined) return true
+    if (at.readers !== undefined) return true
   }
   return false
 }

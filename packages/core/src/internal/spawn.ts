@@ -14,6 +14,7 @@ import { observe } from "./endTask.ts"
 import { checkLimit } from "./limit.ts"
 import { checkName, isValidName, joinPath } from "./names.ts"
 import { emit, listened } from "./say.ts"
+import { shown } from "./shown.ts"
 import {
   CurrentScope,
   CurrentTask,
@@ -26,6 +27,7 @@ import {
   type Settings,
   TaskImpl
 } from "./state.ts"
+import { interruptFiber } from "./stopTask.ts"
 
 const failurePolicies = ["report", "stopApp", "stopHost", "ignore"] as const
 const kinds = ["foreground", "background"] as const
@@ -33,7 +35,7 @@ const kinds = ["foreground", "background"] as const
 const oneOf = (option: string, value: unknown, valid: ReadonlyArray<string>): InvalidOption | undefined =>
   valid.some((choice) => choice === value) ? undefined : new InvalidOption({
     option,
-    value: String(value),
+    value: shown(value),
     problem: "there is no such choice",
     remedy: `Choose one of ${valid.map((choice) => `"${choice}"`).join(", ")}`
   })
@@ -54,7 +56,6 @@ const settingsOf = (scope: ScopeImpl, name: string, options: SpawnOptions): Sett
   return Result.isFailure(limit) ? limit.failure : { onFailure, stopWithin: limit.success }
 }
 
-/** Checks the options and forks: the one way in which a task comes to be. */
 export const spawn = <A, E, R>(
   scope: ScopeImpl,
   context: Context.Context<R>,
@@ -66,12 +67,20 @@ export const spawn = <A, E, R>(
     const checked = checkName(`a task of "${scope.path}"`, name)
     if (Result.isFailure(checked)) return checked.failure
   }
-  if (options === undefined) return fork(scope, context, effect, name, scope.defaultForeground, defaultSettings, false)
+  if (options === undefined || options === null) {
+    return fork(scope, context, effect, name, scope.defaultForeground, defaultSettings, false)
+  }
   const settings = settingsOf(scope, name, options)
   if (settings instanceof InvalidOption) return settings
   const foreground = options.kind === undefined ? scope.defaultForeground : options.kind === "foreground"
   return fork(scope, context, effect, name, foreground, settings, options.startImmediately === false)
 }
+
+/** What came of `spawn`, for an effect to give. */
+export const handed = <A, E>(
+  spawned: TaskImpl<A, E> | ScopeClosed | InvalidOption
+): Effect.Effect<TaskImpl<A, E>, ScopeClosed | InvalidOption> =>
+  spawned instanceof TaskImpl ? Effect.succeed(spawned) : Effect.fail(spawned)
 
 // A task that starts at once runs in its spawner's stack. Tasks that spawn tasks that spawn tasks would overflow it
 // after some 1,700 levels, so from here on they start a turn later.
@@ -122,7 +131,7 @@ const fork = <A, E, R>(
     scope.names.keep(name)
     observeLater(task)
     // Somebody asked it to stop before the fork returned, when there was no fiber to interrupt yet.
-    if (task.phase._tag === "Stopping") task.fiber.interruptUnsafe()
+    if (task.phase._tag === "Stopping") interruptFiber(task, undefined)
   }
   return task
 }

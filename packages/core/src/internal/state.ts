@@ -9,19 +9,23 @@
  *   ended, `blocked` and `idling` some of these. (TaskScope.close.test.ts, TaskScope.idle.test.ts)
  * - Nothing enters or leaves the list once the scope has left Open, so it is then
  *   the list of the report. (laws/closed.test.ts)
+ * - A scope stays among the children of its parent until it is closed and nothing
+ *   in it runs any more: what was given up stays listed. (TaskScope.close.test.ts)
  */
+import type * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import type * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import type * as PubSub from "effect/PubSub"
-import type * as Take from "effect/Take"
+import type * as Queue from "effect/Queue"
 import type { ShutdownReport, TaskOutcome } from "../ShutdownReport.ts"
 import type { OnFailure, TaskEvent, TaskFailure, TaskStatus } from "../Task.ts"
+import type { CallImpl } from "./calls.ts"
 import { wallTimeOf } from "./clock.ts"
 import { joinPath, Names } from "./names.ts"
+import { shown } from "./shown.ts"
 
 // -----------------------------------------------------------------------------
 // Task
@@ -67,6 +71,9 @@ export interface Settings {
 
 export const defaultSettings: Settings = { onFailure: "report", stopWithin: undefined }
 
+// One for all tasks, so that a task that waits for no close costs no array.
+const none: ReadonlyArray<never> = []
+
 export const TaskTypeId = "~@ambit/core/Task"
 
 export class TaskImpl<A = unknown, E = unknown> {
@@ -77,10 +84,10 @@ export class TaskImpl<A = unknown, E = unknown> {
   readonly settings: Settings
   readonly startedAt: number
   phase: Phase
-  /** Set as soon as the fork has returned; see `fork` in `spawn.ts`. */
+  /** Set as soon as the fork has returned, so not yet in the first step of the task; see `fork` in `spawn.ts`. */
   fiber!: Fiber.Fiber<A, E>
-  /** How many of the fibers of this task wait for a close that this task is part of. */
-  closesAwaited = 0
+  /** The closes that this task is part of and that its fibers wait for. */
+  closesAwaited: ReadonlyArray<ScopeImpl> = none
   /** How many of the fibers of this task wait in `awaitIdle`. */
   idlesAwaited = 0
   // The registry is a list through the tasks themselves: no hashing, no entry to allocate.
@@ -145,17 +152,30 @@ export class TaskImpl<A = unknown, E = unknown> {
   }
 
   get await(): Effect.Effect<Exit.Exit<A, E>> {
-    return Fiber.await(this.fiber)
+    return this.fiber === undefined ? Effect.flatMap(fiberOf(this), Fiber.await) : Fiber.await(this.fiber)
   }
 
   get join(): Effect.Effect<A, E> {
-    return Fiber.join(this.fiber)
+    return this.fiber === undefined ? Effect.flatMap(fiberOf(this), Fiber.join) : Fiber.join(this.fiber)
   }
 
   interrupt(reason?: string): Effect.Effect<boolean> {
-    return this.scope.interruptTask(this, reason ?? "interrupted through its handle")
+    return this.scope.interruptTask(this, shown(reason ?? "interrupted through its handle"))
   }
 }
+
+declare const queueMicrotask: (callback: () => void) => void
+
+/**
+ * The fiber of a task, for those who may meet it in its first step. That step runs
+ * in the stack of the fork, so once the stack is empty the fiber is there.
+ */
+export const fiberOf = <A, E>(task: TaskImpl<A, E>): Effect.Effect<Fiber.Fiber<A, E>> =>
+  Effect.callback((resume) => {
+    const found = () => resume(Effect.succeed(task.fiber))
+    if (task.fiber === undefined) queueMicrotask(found)
+    else found()
+  })
 
 // -----------------------------------------------------------------------------
 // Scope
@@ -168,12 +188,16 @@ export interface Stopping {
   readonly deadline: number
   /** What has become of the tasks so far. */
   readonly counts: Record<TaskOutcome, number>
+  /** The children that were not closed when the stop began, newest first: the report tells of each of them. */
+  readonly children: ReadonlyArray<ScopeImpl>
+  /** What earlier stops of other children had given up and still ran when the stop began. */
+  readonly leftovers: ReadonlyArray<TaskImpl>
   readonly done: Deferred.Deferred<ShutdownReport>
   /**
    * Completes before `done`, when all tasks that are left wait for this very
    * close in a finalizer. They go on with what is known by then.
    */
-  readonly othersDone: Deferred.Deferred<ShutdownReport>
+  readonly othersDone: Deferred.Deferred<void>
 }
 
 export type ScopeState =
@@ -215,7 +239,7 @@ export class ScopeImpl {
   liveForeground = 0
   /** Tasks that were given up and have not ended. */
   abandoned = 0
-  /** Tasks that wait for a close they are part of. */
+  /** Tasks that wait for a close they are part of, by themselves or by way of another close. */
   blocked = 0
   /** Tasks of this scope that wait in `awaitIdle`, and so are not busy. */
   idling = 0
@@ -225,17 +249,31 @@ export class ScopeImpl {
     undefined
   /** Tasks with a limit of their own; while there is none, nobody looks for them. */
   ownLimits = false
+  /** What its tasks run on threads, and what threads still run of its tasks. */
+  readonly calls = new Set<CallImpl>()
+  /** Calls that nobody waits for any more but whose thread has not ended; a close waits for them. */
+  leaving = 0
   readonly names = new Names()
+  /** Those that are not closed, and closed ones in which something given up still runs. */
   readonly children = new Set<ScopeImpl>()
   readonly waiters = new Set<() => void>()
   readonly failureHooks: Array<(failure: TaskFailure, task: TaskImpl) => void> = []
-  pubsub: PubSub.PubSub<Take.Take<TaskEvent>> | undefined = undefined
+  /** Who reads the events; nobody is `undefined`. */
+  readers: Set<Queue.Queue<TaskEvent, Cause.Done>> | undefined = undefined
+  /** Whether the failure of one task stops the others, as in `TaskScope.use`. */
+  nursery = false
+  /** Takes the scope out of the hands of what would close it later. */
+  disown: (() => void) | undefined = undefined
   /** Whether the scope around waits for the tasks of this one to be idle; what `make` and `use` make stands apart. */
   readonly apart: boolean
   /** Whether it was made when the scope around was stopping already: it serves that one's clean-up. */
   readonly forCleanUp: boolean
   /** How the app stops that this scope belongs to; it begins in the very call. */
   stop: ((reason: string) => Effect.Effect<ShutdownReport>) | undefined = undefined
+  /** When the stop of that app ends at the latest, once it has begun. */
+  stopsBy = Infinity
+  /** Whether that app is stopping; it goes on when the scope is closed, with the release of its resources. */
+  releasing = false
 
   constructor(options: {
     readonly name: string
@@ -271,14 +309,23 @@ export const CurrentTask = Context.Reference<TaskImpl | undefined>("@ambit/core/
 export const CurrentScope = Context.Service<ScopeImpl>("@ambit/core/TaskScope")
 
 /**
- * The scope that keeps new work out: `scope` itself, or a stopping one around it.
- * An app looks no further than itself, since it works for others while they stop,
- * and so does a scope that was made for clean-up.
+ * The scope that keeps new work out: `scope` itself, or a stopping or closed one
+ * around it. An app does not mind what stops around it, since it works for others
+ * while they stop, nor does a scope that was made for clean-up.
  */
 export const refusingScope = (scope: ScopeImpl): ScopeImpl | undefined => {
+  let works = false
   for (let at: ScopeImpl | undefined = scope; at !== undefined; at = at.parent) {
-    if (at.state._tag !== "Open") return at
-    if (at.stop !== undefined || at.forCleanUp) return undefined
+    if (at.state._tag === "Closed" || (at.state._tag === "Stopping" && !works)) return at
+    if (at.stop !== undefined || at.forCleanUp) works = true
+  }
+  return undefined
+}
+
+/** The closed scope among `scope` and those around it. */
+export const closedScope = (scope: ScopeImpl | undefined): ScopeImpl | undefined => {
+  for (let at = scope; at !== undefined; at = at.parent) {
+    if (at.state._tag === "Closed") return at
   }
   return undefined
 }
@@ -319,14 +366,46 @@ export const isLive = (task: TaskImpl): boolean => task.phase._tag !== "Ended" &
 export const leaveLive = (scope: ScopeImpl, task: TaskImpl): void => {
   scope.live--
   if (task.foreground) scope.liveForeground--
-  if (task.closesAwaited > 0) scope.blocked--
+  if (task.closesAwaited.length > 0) scope.blocked--
   if (task.idlesAwaited > 0) countIdling(task, -1)
 }
 
-export const countIdling = (task: TaskImpl, by: 1 | -1): void => {
+const countIdling = (task: TaskImpl, by: 1 | -1): void => {
   task.scope.idling += by
   if (task.foreground) task.scope.idlingForeground += by
 }
+
+/** Counts one more or one less wait of a task in `awaitIdle`. */
+export const countIdleWait = (task: TaskImpl, by: 1 | -1): void => {
+  const before = task.idlesAwaited
+  task.idlesAwaited += by
+  if ((before === 0 || task.idlesAwaited === 0) && isLive(task)) countIdling(task, by)
+}
+
+/** Counts one more or one less wait of a task for a close that it is part of. */
+export const countCloseWait = (task: TaskImpl, awaited: ScopeImpl, by: 1 | -1): void => {
+  const before = task.closesAwaited
+  task.closesAwaited = by === 1 ? [...before, awaited] : before.toSpliced(before.indexOf(awaited), 1)
+  if ((before.length === 0 || task.closesAwaited.length === 0) && isLive(task)) task.scope.blocked += by
+}
+
+/**
+ * Waits in the name of a task. `count` is told of the begin, with which others may
+ * have to look again, and of the end, however the wait ends.
+ */
+export const waitCounted = <A, E>(
+  task: TaskImpl,
+  count: (by: 1 | -1) => void,
+  wait: Effect.Effect<A, E>
+): Effect.Effect<A, E> =>
+  Effect.acquireUseRelease(
+    Effect.sync(() => {
+      count(1)
+      notify(task.scope)
+    }),
+    () => wait,
+    () => Effect.sync(() => count(-1))
+  )
 
 /** All in the list, oldest first: in a scope that is not open, also the tasks that have ended since. */
 export const listOf = (scope: ScopeImpl): Array<TaskImpl> => {
@@ -347,6 +426,18 @@ export const allTasksOf = (scope: ScopeImpl): Array<TaskImpl> => {
     for (const task of allTasksOf(child)) tasks.push(task)
   }
   return tasks
+}
+
+/** Whether a scope is closed, and its app has stopped, if it has one. */
+export const isOver = (scope: ScopeImpl): boolean => scope.state._tag === "Closed" && !scope.releasing
+
+/** Lets go of a closed scope in which nothing runs any more, and of those around it that only waited for that. */
+export const letGo = (scope: ScopeImpl): void => {
+  for (let at = scope; at.parent !== undefined; at = at.parent) {
+    if (!isOver(at) || at.abandoned > 0 || at.children.size > 0) return
+    if (!at.parent.children.delete(at)) return
+    at.parent.names.release(at.name)
+  }
 }
 
 // -----------------------------------------------------------------------------

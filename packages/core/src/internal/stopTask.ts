@@ -1,13 +1,14 @@
 /**
  * Stopping single tasks: ask, wait up to a limit, give up.
  */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { formatMillis } from "../ShutdownReport.ts"
 import { now, realNow, waitUntil } from "./clock.ts"
 import { placeOf } from "./place.ts"
 import { emit, listened, say } from "./say.ts"
-import { CurrentTask, leaveLive, notify, type Phase, type TaskImpl } from "./state.ts"
+import { CurrentTask, fiberOf, leaveLive, notify, type Phase, type TaskImpl } from "./state.ts"
 
 /** The phases of all tasks that are asked in one go, so that asking 100,000 allocates two. */
 interface StopPhases {
@@ -22,6 +23,20 @@ const stopPhases = (reason: string, since: number): StopPhases => ({
   unbegun: { _tag: "Stopping", since, reason, begun: false, lastEnd: undefined }
 })
 
+/**
+ * Interrupts the fiber of a task. An exit observer that somebody else has put on it
+ * may throw right here; that must not keep the tasks after it from being asked.
+ */
+export const interruptFiber = (task: TaskImpl, by: number | undefined): void => {
+  try {
+    task.fiber.interruptUnsafe(by)
+  } catch (defect) {
+    say(task.scope.context, "Error", `An exit observer on the fiber of task ${task.path} threw; the stop goes on`, {
+      task: task.path
+    }, Cause.die(defect))
+  }
+}
+
 /** Interrupts a task, once. The fiber's finalizers begin in this very stack. */
 const requestStop = (task: TaskImpl, phases: StopPhases, by: number | undefined): void => {
   const phase = task.phase
@@ -31,7 +46,7 @@ const requestStop = (task: TaskImpl, phases: StopPhases, by: number | undefined)
     emit(task.scope, { _tag: "Stopping", path: task.path, kind: task.kind, reason: phases.reason })
   }
   // A task that is asked before its fork has returned has no fiber yet; `fork` then interrupts it.
-  task.fiber?.interruptUnsafe(by)
+  if (task.fiber !== undefined) interruptFiber(task, by)
 }
 
 /** Gives a task up: it is not waited for any more, but stays listed until it has ended. */
@@ -78,7 +93,7 @@ export const interruptTask = (task: TaskImpl, reason: string): Effect.Effect<boo
     const begin = now(clock)
     const limit = limitOf(task)
     return Effect.map(
-      waitUntil(Fiber.await(task.fiber), clock, begin + limit, () => 0),
+      waitUntil(Effect.flatMap(fiberOf(task), Fiber.await), clock, begin + limit, () => 0),
       (end) => {
         if (end === "done" || task.fiber.pollUnsafe() !== undefined) return true
         if (task.phase._tag !== "Abandoned") {

@@ -1,0 +1,264 @@
+/**
+ * What can go wrong with a function on a thread.
+ *
+ * @since 0.1.0
+ */
+import * as Schema from "effect/Schema"
+import { formatMillis } from "./ShutdownReport.ts"
+
+/** What every reason names: the function, and the module that a thread imports for it. */
+const reference = { function: Schema.String, module: Schema.String }
+
+const told = (of: { readonly function: string; readonly module: string }): string => `${of.function} of ${of.module}`
+
+const messageOf = (error: unknown): string =>
+  error instanceof Error ? `${error.name}: ${error.message}` : JSON.stringify(error) ?? String(error)
+
+/**
+ * The function threw, or its promise was rejected.
+ *
+ * **Details**
+ *
+ * `error` has the message, name, stack, own fields and cause of what was thrown.
+ * Its class is that of the language's own errors, or `Error`; `Blocking.throws`
+ * gives it a class of yours.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class FunctionThrew extends Schema.TaggedError<FunctionThrew>("@ambit/core/BlockingError/FunctionThrew")(
+  "FunctionThrew",
+  { ...reference, error: Schema.Unknown }
+) {
+  override get message(): string {
+    return `${told(this)} threw ${messageOf(this.error)}`
+  }
+}
+
+/**
+ * A thread could not import the module of the function.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ModuleFailed extends Schema.TaggedError<ModuleFailed>("@ambit/core/BlockingError/ModuleFailed")(
+  "ModuleFailed",
+  { ...reference, error: Schema.Unknown }
+) {
+  override get message(): string {
+    return `A thread cannot load ${this.module} to run ${this.function}: ${messageOf(this.error)}. ` +
+      "It must import what it needs with full file names and, as TypeScript, use only syntax that can be stripped. " +
+      "A bundler must get it as an input of its own"
+  }
+}
+
+/**
+ * The module loads, but declares no function of that name.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class FunctionMissing extends Schema.TaggedError<FunctionMissing>("@ambit/core/BlockingError/FunctionMissing")(
+  "FunctionMissing",
+  {
+    ...reference,
+    /** What it does declare. */
+    declared: Schema.Array(Schema.String)
+  }
+) {
+  override get message(): string {
+    const others = this.declared.length === 0 ? "no blocking function" : this.declared.join(", ")
+    return `${this.module} declares ${others}, but not ${this.function}, when a thread loads it. ` +
+      "Call BlockingFunction.make at the top level of the module, under that very name"
+  }
+}
+
+/**
+ * A value cannot be sent to a thread or back.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class NotCloneable extends Schema.TaggedError<NotCloneable>("@ambit/core/BlockingError/NotCloneable")(
+  "NotCloneable",
+  { ...reference, value: Schema.Literals(["arguments", "result"]), problem: Schema.String }
+) {
+  override get message(): string {
+    return `The ${this.value} of ${told(this)} cannot be cloned: ${this.problem}. ` +
+      "Send plain data, bytes or strings; functions, fibers and class instances stay where they are"
+  }
+}
+
+/**
+ * The thread that ran the function ended: it ran out of memory, called
+ * `process.exit`, or threw where nobody catches.
+ *
+ * **Details**
+ *
+ * Only the call that ran there fails. The pool has a new thread already.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ThreadDied extends Schema.TaggedError<ThreadDied>("@ambit/core/BlockingError/ThreadDied")("ThreadDied", {
+  ...reference,
+  thread: Schema.String,
+  exitCode: Schema.Finite,
+  /** The uncaught error, if there was one. */
+  error: Schema.Unknown
+}) {
+  override get message(): string {
+    const why = this.error === undefined ? `exit code ${this.exitCode}` : messageOf(this.error)
+    return `Thread ${this.thread} ended while it ran ${told(this)} (${why}). The call is not run again, ` +
+      "since nobody knows how far it came"
+  }
+}
+
+/**
+ * The queue of the pool is full, and its policy is `"fail"`.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class QueueFull extends Schema.TaggedError<QueueFull>("@ambit/core/BlockingError/QueueFull")("QueueFull", {
+  ...reference,
+  pool: Schema.String,
+  capacity: Schema.Finite
+}) {
+  override get message(): string {
+    return `${told(this)} did not run: ${this.capacity} calls wait in pool ${this.pool} already. ` +
+      "Try later, give the pool more threads or a larger queue, or let callers wait (whenFull: \"wait\")"
+  }
+}
+
+/**
+ * The pool is stopping or has stopped.
+ *
+ * **Details**
+ *
+ * `started` tells whether the function had begun.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class PoolStopped extends Schema.TaggedError<PoolStopped>("@ambit/core/BlockingError/PoolStopped")(
+  "PoolStopped",
+  { ...reference, pool: Schema.String, started: Schema.Boolean }
+) {
+  override get message(): string {
+    return `${told(this)} ${
+      this.started ? "was ended" : "did not run"
+    }: pool ${this.pool} is stopping or has stopped. ` +
+      "Provide the pool outside of those who use it, so that it outlives them"
+  }
+}
+
+/**
+ * The call took longer than its `timeout`.
+ *
+ * **Details**
+ *
+ * The caller is free. `threadBusy` tells whether a thread still ran the function
+ * then; it is cancelled, and its thread ended after the grace.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class TimedOut extends Schema.TaggedError<TimedOut>("@ambit/core/BlockingError/TimedOut")("TimedOut", {
+  ...reference,
+  /** Milliseconds. */
+  within: Schema.Finite,
+  threadBusy: Schema.Boolean
+}) {
+  override get message(): string {
+    const state = this.threadBusy
+      ? "a thread was still busy with it and is cancelled"
+      : "it had not begun and never will"
+    return `${told(this)} did not end within ${
+      formatMillis(this.within)
+    }; ${state}. Raise its timeout or the number of threads`
+  }
+}
+
+/**
+ * The call would wait for ever: every thread of the pool waits for an effect
+ * that waits for this very pool.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class WouldDeadlock extends Schema.TaggedError<WouldDeadlock>("@ambit/core/BlockingError/WouldDeadlock")(
+  "WouldDeadlock",
+  {
+    ...reference,
+    pool: Schema.String,
+    /** Who waits for whom, from the running functions to this call. */
+    cycle: Schema.Array(Schema.String)
+  }
+) {
+  override get message(): string {
+    return `${
+      told(this)
+    } was refused: every thread of pool ${this.pool} waits for an effect that itself needs the pool ` +
+      `(${this.cycle.join(" → ")}). Give the pool more threads, or run the inner call in a pool of its own`
+  }
+}
+
+/**
+ * Why a call failed.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export const BlockingReason = Schema.Union([
+  FunctionThrew,
+  ModuleFailed,
+  FunctionMissing,
+  NotCloneable,
+  ThreadDied,
+  QueueFull,
+  PoolStopped,
+  TimedOut,
+  WouldDeadlock
+])
+
+/**
+ * The type of `BlockingReason`.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type BlockingReason = typeof BlockingReason.Type
+
+/**
+ * The error of `Blocking.run`. Its `reason` tells the cases apart.
+ *
+ * **Example** (Handling one reason)
+ *
+ * ```ts import.meta.vitest
+ * import { Blocking, BlockingFunction } from "@ambit/core"
+ * import { Effect } from "effect"
+ *
+ * const parse = BlockingFunction.make(import.meta, "parse", (text: string): unknown => JSON.parse(text))
+ *
+ * const program = Blocking.run(parse, "{").pipe(
+ *   Effect.catchReason("BlockingError", "FunctionThrew", ({ error }) => Effect.succeed((error as Error).name)),
+ *   Effect.provide(Blocking.layerInline)
+ * )
+ * await Effect.runPromise(program) // => "SyntaxError"
+ * ```
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class BlockingError extends Schema.TaggedError<BlockingError>("@ambit/core/BlockingError")("BlockingError", {
+  reason: BlockingReason
+}) {
+  override get message(): string {
+    return this.reason.message
+  }
+
+  override get cause(): unknown {
+    return "error" in this.reason ? this.reason.error : undefined
+  }
+}

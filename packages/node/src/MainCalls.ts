@@ -1,0 +1,110 @@
+/**
+ * Effects that an app offers to its threads.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import { dual } from "effect/Function"
+import { type Handler, Offers } from "./internal/offers.ts"
+import type { Contract } from "./Thread.ts"
+
+/**
+ * What a contract asks for: an effect for each of its calls.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Handlers<Calls, R> = {
+  readonly [method in keyof Calls]: Calls[method] extends (...args: infer Args) => infer A
+    ? (...args: Args) => Effect.Effect<A, unknown, R>
+    : never
+}
+
+type HandlerOf<R> = (...args: ReadonlyArray<never>) => Effect.Effect<unknown, unknown, R>
+
+/**
+ * Offers effects to the blocking functions that an effect runs, directly or in
+ * tasks that it spawns.
+ *
+ * **When to use**
+ *
+ * Use around the start effect of an app whose threads need something of the main
+ * thread: a service, a cache, a connection.
+ *
+ * **Details**
+ *
+ * A thread asks with `Thread.call`, `Thread.post` and `Thread.spawn`. What runs for
+ * it is a task of the app that made the blocking call, named after contract and
+ * method.
+ *
+ * **Interruption**
+ *
+ * When the blocking call is interrupted, what runs for it is interrupted as well.
+ *
+ * **Failure**
+ *
+ * What an effect fails with is thrown in the thread, with message, fields and
+ * `_tag`.
+ *
+ * **Example** (An offer around a call)
+ *
+ * ```ts
+ * import { Blocking } from "@ambit/core"
+ * import { MainCalls } from "@ambit/node"
+ * import { Effect } from "effect"
+ * import { check, Readings } from "./rules.ts"
+ *
+ * const program = Blocking.run(check, 90).pipe(
+ *   MainCalls.offer(Readings, {
+ *     latest: (sensor) => Effect.succeed(sensor === "cpu" ? 95 : 0),
+ *     store: () => Effect.void
+ *   })
+ * )
+ * ```
+ *
+ * @category offering
+ * @since 0.1.0
+ */
+export const offer: {
+  /**
+   * Offers effects to the blocking functions that an effect runs. Data-last.
+   *
+   * @category offering
+   * @since 0.1.0
+   */
+  <Calls, R2>(
+    contract: Contract<Calls>,
+    handlers: Handlers<Calls, R2>
+  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R | R2>
+  /**
+   * Offers effects to the blocking functions that an effect runs. Data-first.
+   *
+   * @category offering
+   * @since 0.1.0
+   */
+  <A, E, R, Calls, R2>(
+    self: Effect.Effect<A, E, R>,
+    contract: Contract<Calls>,
+    handlers: Handlers<Calls, R2>
+  ): Effect.Effect<A, E, R | R2>
+} = dual(3, <A, E, R, Calls, R2>(
+  self: Effect.Effect<A, E, R>,
+  contract: Contract<Calls>,
+  handlers: Handlers<Calls, R2>
+): Effect.Effect<A, E, R | R2> =>
+  Effect.contextWith((context: Context.Context<R2>) => {
+    const ready: Record<string, Handler> = {}
+    for (const [method, handler] of Object.entries<HandlerOf<R2>>(handlers)) {
+      // What a handler requires is taken from where it is offered; who calls, from where it is called.
+      ready[method] = (...args) =>
+        Effect.contextWith((calling: Context.Context<never>) =>
+          Effect.provideContext(handler(...args), Context.merge(context, calling))
+        )
+    }
+    return Effect.updateService(
+      self,
+      Offers,
+      (offers) => new Map([...offers, [contract.name, ready]])
+    )
+  }))

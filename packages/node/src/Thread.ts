@@ -1,0 +1,287 @@
+/**
+ * What a blocking function may do beyond its own work: see that it is
+ * cancelled, log, report progress, and ask the main thread.
+ *
+ * This module imports no Effect, so that threads start fast.
+ *
+ * @since 0.1.0
+ */
+import {
+  type AskKind,
+  type CallInfo,
+  type LogLevel,
+  type RunningCall,
+  threadGlobal
+} from "@ambit/core/BlockingFunction"
+import type { Transferable } from "node:worker_threads"
+import { CallRefused, Cancelled } from "./internal/threadError.ts"
+import { keepTransfer } from "./internal/transfer.ts"
+
+export { CallRefused, CallTimeout, Cancelled } from "./internal/threadError.ts"
+
+/**
+ * A typed set of effects that an app offers to its threads. The functions are
+ * those that a thread calls: arguments and result, without any Effect.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Contract<out Calls> {
+  readonly name: string
+  /** Only for the types. */
+  readonly calls?: Calls
+}
+
+/**
+ * Declares what threads may ask of the main thread.
+ *
+ * **When to use**
+ *
+ * Use in a module that both sides import, most often the one with the blocking
+ * functions. `MainCalls.offer` says what the calls do.
+ *
+ * **Example** (A contract of two calls)
+ *
+ * ```ts
+ * import * as Thread from "@ambit/node/Thread"
+ *
+ * export const Readings = Thread.contract<{
+ *   latest: (sensor: string) => number
+ *   store: (sensor: string, value: number) => void
+ * }>("readings")
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const contract = <Calls extends { readonly [method in keyof Calls]: (...args: Array<never>) => unknown }>(
+  name: string
+): Contract<Calls> => ({ name })
+
+const running = (what: string): RunningCall => {
+  const { current } = threadGlobal()
+  if (current === undefined) throw new CallRefused("Thread", what, "notInThread")
+  return current
+}
+
+/**
+ * Whether nobody waits for this call any more. It costs nanoseconds, so a loop
+ * may ask in every round.
+ *
+ * **Details**
+ *
+ * It is `false` outside of a blocking function.
+ *
+ * **Example** (A loop that can be stopped)
+ *
+ * ```ts import.meta.vitest
+ * import { Blocking, BlockingFunction } from "@ambit/core"
+ * import * as Thread from "@ambit/node/Thread"
+ * import { Effect } from "effect"
+ *
+ * const count = BlockingFunction.make(import.meta, "count", (to: number) => {
+ *   let n = 0
+ *   while (n < to && !Thread.isCancelled()) n++
+ *   return n
+ * })
+ * await Effect.runPromise(Effect.provide(Blocking.run(count, 1000), Blocking.layerInline)) // => 1000
+ * ```
+ *
+ * @category cancellation
+ * @since 0.1.0
+ */
+export const isCancelled = (): boolean => threadGlobal().current?.isCancelled() ?? false
+
+/**
+ * Throws `Cancelled` when nobody waits for this call any more.
+ *
+ * **Details**
+ *
+ * `finally` blocks run, as with any error. They have the grace of the call for
+ * it.
+ *
+ * @category cancellation
+ * @since 0.1.0
+ */
+export const throwIfCancelled = (): void => {
+  if (isCancelled()) throw new Cancelled()
+}
+
+/**
+ * Where and for whom the function runs: thread, task, app, log annotations and
+ * trace context of its caller.
+ *
+ * **Failure**
+ *
+ * Throws `CallRefused` outside of a blocking function; `currentOrUndefined` does not.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const current = (): CallInfo => running("current").info()
+
+/**
+ * `current`, or `undefined` outside of a blocking function.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const currentOrUndefined = (): CallInfo | undefined => threadGlobal().current?.info()
+
+/**
+ * Logs a line with Effect's loggers on the main thread, with the annotations of
+ * the caller.
+ *
+ * **Details**
+ *
+ * Lines below the caller's minimum log level do not leave the thread. A line
+ * arrives even when the thread blocks right after it.
+ *
+ * @category logging
+ * @since 0.1.0
+ */
+export const log = (level: LogLevel, message: string, annotations?: Readonly<Record<string, unknown>>): void =>
+  running("log").log(level, message, annotations ?? {})
+
+/**
+ * Says how far the function is. `Blocking.stream` emits it; for `Blocking.run`
+ * nobody listens.
+ *
+ * **Failure**
+ *
+ * Throws a `DataCloneError` when the value cannot be cloned.
+ *
+ * @category logging
+ * @since 0.1.0
+ */
+export const progress = (value: unknown): void => running("progress").progress(value)
+
+/**
+ * Marks buffers in a result that are moved to the main thread instead of
+ * copied, and gives the result back.
+ *
+ * **Example** (Ten megabytes without a copy)
+ *
+ * ```ts import.meta.vitest
+ * import * as Thread from "@ambit/node/Thread"
+ *
+ * const zeros = () => {
+ *   const bytes = new Uint8Array(10_000_000)
+ *   return Thread.transfer(bytes, [bytes.buffer])
+ * }
+ * zeros().length // => 10000000
+ * ```
+ *
+ * @category transfer
+ * @since 0.1.0
+ */
+export const transfer = <A extends object>(value: A, list: ReadonlyArray<Transferable>): A => {
+  keepTransfer(value, list)
+  return value
+}
+
+/** How long a thread waits for the main thread, in milliseconds. */
+const defaultWithin = 6000
+
+/**
+ * How a thread waits for the main thread.
+ *
+ * **Details**
+ *
+ * `within` is milliseconds, 6000 by default.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface WaitOptions {
+  readonly within?: number
+}
+
+type Method = (...args: Array<never>) => unknown
+
+const ask = (
+  how: AskKind,
+  contract: string,
+  method: string,
+  args: ReadonlyArray<unknown>,
+  within: number
+): unknown => {
+  const { current } = threadGlobal()
+  if (current === undefined) throw new CallRefused(contract, method, "notInThread")
+  if (current.ask === undefined) throw new CallRefused(contract, method, "onMainThread")
+  return current.ask(how, contract, method, args, within)
+}
+
+/**
+ * Runs an effect of the main thread and waits for its result, blocking this
+ * thread.
+ *
+ * **Details**
+ *
+ * The default limit is 6 seconds; `callWithin` takes another.
+ *
+ * **Interruption**
+ *
+ * When the blocking call is cancelled, this throws `Cancelled`, once: calls in
+ * clean-up after that go through.
+ *
+ * **Failure**
+ *
+ * Throws what the effect failed with, with message, fields and `_tag`;
+ * `CallTimeout` when it takes too long, and then the effect is interrupted; and
+ * `CallRefused`, when it is not offered, the pool stops, or this is the main
+ * thread. What was refused has not run.
+ *
+ * @category main thread
+ * @since 0.1.0
+ */
+export const call = <Calls, K extends keyof Calls & string>(
+  contract: Contract<Calls>,
+  method: K,
+  ...args: Calls[K] extends Method ? Parameters<Calls[K]> : never
+): Calls[K] extends Method ? ReturnType<Calls[K]> : never =>
+  ask("call", contract.name, method, args, defaultWithin) as never
+
+/**
+ * `call` with a limit of its own.
+ *
+ * @category main thread
+ * @since 0.1.0
+ */
+export const callWithin = <Calls, K extends keyof Calls & string>(
+  options: WaitOptions,
+  contract: Contract<Calls>,
+  method: K,
+  ...args: Calls[K] extends Method ? Parameters<Calls[K]> : never
+): Calls[K] extends Method ? ReturnType<Calls[K]> : never =>
+  ask("call", contract.name, method, args, options.within ?? defaultWithin) as never
+
+/**
+ * Runs an effect on the main thread without waiting for it. It becomes a task of
+ * the app, so a failure is logged there.
+ *
+ * @category main thread
+ * @since 0.1.0
+ */
+export const post = <Calls, K extends keyof Calls & string>(
+  contract: Contract<Calls>,
+  method: K,
+  ...args: Calls[K] extends Method ? Parameters<Calls[K]> : never
+): void => void ask("post", contract.name, method, args, 0)
+
+/**
+ * Starts an effect on the main thread as a task of the app, and gives the path
+ * of the task.
+ *
+ * **Failure**
+ *
+ * As `call`, for the start.
+ *
+ * @category main thread
+ * @since 0.1.0
+ */
+export const spawn = <Calls, K extends keyof Calls & string>(
+  contract: Contract<Calls>,
+  method: K,
+  ...args: Calls[K] extends Method ? Parameters<Calls[K]> : never
+): string => ask("spawn", contract.name, method, args, defaultWithin) as string

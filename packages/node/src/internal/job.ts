@@ -1,0 +1,119 @@
+/**
+ * One call in a pool.
+ *
+ * Invariant: a job goes Queued → Sent → Done, or Sent → Queued when it is taken
+ * back from a thread. In Sent it has a slot of its thread; in Queued it is in the
+ * queue of the pool. `pool.ts` and `poolThread.ts` move it.
+ */
+import type { CallState, Job, Request } from "@ambit/core/Blocking"
+import type { PoolImpl } from "./pool.ts"
+import type { PoolThread } from "./poolThread.ts"
+import type { Timer } from "./realTime.ts"
+
+/** What a thread waits for. */
+export interface Question {
+  readonly number: number
+  readonly what: string
+  /** Interrupts what runs for it, once it does. */
+  readonly stop: (() => void) | undefined
+}
+
+export class PoolJob implements Job {
+  readonly pool: PoolImpl
+  readonly request: Request
+  /** Real milliseconds. */
+  readonly since: number
+  phase: "Queued" | "Sent" | "Done" = "Queued"
+  /** Nobody waits for it any more. */
+  cancelled = false
+  thread: PoolThread | undefined = undefined
+  slot = -1
+  sequence = 0
+  /** When its thread is ended, if it has not ended by then. */
+  graceTimer: Timer = undefined
+  /** What its thread waits for, while it does. */
+  question: Question | undefined = undefined
+  /** The job whose effect called for this one. */
+  readonly parent: PoolJob | undefined
+  /** The jobs that effects of this one wait for. */
+  children: Set<PoolJob> | undefined = undefined
+  /** Whether a warning has told that it runs for long. */
+  stallTold = false
+  // The queue is a list through the jobs, so that a cancelled one leaves at once.
+  previous: PoolJob | undefined = undefined
+  next: PoolJob | undefined = undefined
+
+  constructor(pool: PoolImpl, request: Request, since: number, parent: PoolJob | undefined) {
+    this.pool = pool
+    this.request = request
+    this.since = since
+    this.parent = parent
+    if (parent !== undefined) (parent.children ??= new Set()).add(this)
+  }
+
+  get isRunning(): boolean {
+    return this.thread !== undefined && this.thread.hasBegun(this)
+  }
+
+  state(): CallState {
+    if (this.phase === "Done") return { _tag: "Done" }
+    return this.isRunning ? { _tag: "Running", thread: this.thread!.name } : { _tag: "Queued" }
+  }
+
+  cancel(within: number): void {
+    this.pool.cancel(this, within)
+  }
+
+  timedOut(): void {
+    this.pool.tellTimeout(this)
+  }
+}
+
+/** Whether a job waits, through effects of the main thread, for one that has not begun. */
+export const waitsForQueue = (job: PoolJob): boolean => {
+  if (job.question === undefined || job.children === undefined) return false
+  for (const child of job.children) {
+    if (!child.isRunning || waitsForQueue(child)) return true
+  }
+  return false
+}
+
+/** The first in, first out, from which anybody may leave. */
+export class JobQueue {
+  first: PoolJob | undefined = undefined
+  last: PoolJob | undefined = undefined
+  size = 0
+
+  push(job: PoolJob): void {
+    job.previous = this.last
+    job.next = undefined
+    if (this.last === undefined) this.first = job
+    else this.last.next = job
+    this.last = job
+    this.size++
+  }
+
+  /** For what was taken back: it has waited for longer than the others. */
+  unshift(job: PoolJob): void {
+    job.previous = undefined
+    job.next = this.first
+    if (this.first === undefined) this.last = job
+    else this.first.previous = job
+    this.first = job
+    this.size++
+  }
+
+  remove(job: PoolJob): void {
+    if (job.previous === undefined) this.first = job.next
+    else job.previous.next = job.next
+    if (job.next === undefined) this.last = job.previous
+    else job.next.previous = job.previous
+    job.previous = undefined
+    job.next = undefined
+    this.size--
+  }
+
+  *[Symbol.iterator](): Generator<PoolJob> {
+    for (let job = this.first; job !== undefined; job = job.next) yield job
+  }
+}

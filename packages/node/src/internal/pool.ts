@@ -1,0 +1,650 @@
+/**
+ * The pool: who runs where, and when.
+ *
+ * A call comes in (`submit`), waits in the queue or is sent to a thread
+ * (`pump`), and is answered (`settle`). A busy thread is sent calls ahead, so that
+ * it need not be woken for each; what it has not begun can be taken back at any
+ * time, for an idle thread, a cancel or a kill.
+ *
+ * Invariants
+ * - Everything here happens in one turn of the main thread at a time, and every
+ *   step leaves the counts right. (node/stress.test.ts)
+ * - A thread is in `threads` as long as it may be sent calls. What leaves is
+ *   replaced at once; it is waited for beside the pool.
+ * - To end a thread: take back what it has not begun, read its frames, look
+ *   whether the call has ended, and only then end it. (node/kill.test.ts)
+ */
+import {
+  BlockingError,
+  type BlockingReason,
+  FunctionMissing,
+  FunctionThrew,
+  ModuleFailed,
+  NotCloneable,
+  type PoolStatus,
+  PoolStopped,
+  QueueFull,
+  type Request,
+  ThreadDied,
+  WouldDeadlock
+} from "@ambit/core/Blocking"
+import * as Context from "effect/Context"
+import * as Exit from "effect/Exit"
+import type { ResourceLimits } from "node:worker_threads"
+import { answerQuestion, endQuestion } from "./ask.ts"
+import { JobQueue, PoolJob, waitsForQueue } from "./job.ts"
+import { CurrentJob } from "./offers.ts"
+import { metaOf, PoolThread } from "./poolThread.ts"
+import { type Failure, type MetaFrame, type ToMain, toMain } from "./protocol.ts"
+import { after, afterIfAlive, cancelTimer, isDoneWithin, realNow, type Timer } from "./realTime.ts"
+import { say } from "./say.ts"
+import { decodeThrown } from "./thrown.ts"
+
+/** The options of a pool, read and in milliseconds. */
+export interface PoolSettings {
+  readonly name: string
+  readonly min: number
+  readonly max: number
+  readonly spare: boolean
+  readonly capacity: number
+  readonly whenFull: "wait" | "fail"
+  readonly grace: number
+  readonly idleAfter: number
+  readonly stopWithin: number
+  readonly resourceLimits: ResourceLimits | undefined
+  readonly saturation: { readonly threshold: number; readonly every: number } | undefined
+  readonly stalledAfter: number
+}
+
+const referenceOf = ({ reference }: Request) => ({ function: reference.name, module: reference.module })
+
+const failed = (reason: BlockingReason) => Exit.fail(new BlockingError({ reason }))
+
+const reasonOf = (request: Request, failure: Failure): BlockingReason => {
+  const reference = referenceOf(request)
+  switch (failure._tag) {
+    case "Threw":
+      return new FunctionThrew({ ...reference, error: decodeThrown(failure.error) })
+    case "ModuleFailed":
+      return new ModuleFailed({ ...reference, error: decodeThrown(failure.error) })
+    case "FunctionMissing":
+      return new FunctionMissing({ ...reference, declared: failure.declared })
+    case "NotCloneable":
+      return new NotCloneable({ ...reference, value: "result", problem: failure.problem })
+  }
+}
+
+/** So many threads in a row may end before they are ready; then it is not bad luck. */
+const failedStarts = 3
+
+/** A pool that is full for a moment is well used; only for longer it is worth a word. */
+const saturatedAfter = 100
+
+export class PoolImpl {
+  readonly settings: PoolSettings
+  /** The context the pool was made in: the loggers of what it says by itself. */
+  readonly context: Context.Context<never>
+  readonly counts = { completed: 0, failed: 0, cancelled: 0, timedOut: 0, rejected: 0, killed: 0, died: 0 }
+  private readonly queue = new JobQueue()
+  private readonly threads: Array<PoolThread> = []
+  /** Loaded, idle, and not yet in `threads`. */
+  private spare: PoolThread | undefined = undefined
+  /** The ends of threads that have left the pool, and whether there is one that does not come. */
+  private readonly endings = new Map<PoolThread, Promise<void>>()
+  private readonly stuck = new Set<PoolThread>()
+  private closing = false
+  private threadCount = 0
+  private startsFailed = 0
+  private onReady: ((problem: string | undefined) => void) | undefined = undefined
+  private lastMeta: { readonly request: Request; readonly frame: MetaFrame } | undefined = undefined
+  private saturatedSince: number | undefined = undefined
+  private saturationTold = -Infinity
+  private saturationTimer: Timer = undefined
+  private stallTimer: Timer = undefined
+  private idleTimer: Timer = undefined
+  private readonly timeoutTold = new Map<string, number>()
+
+  constructor(settings: PoolSettings, context: Context.Context<never>) {
+    this.settings = settings
+    this.context = context
+  }
+
+  // ---------------------------------------------------------------------------
+  // In
+  // ---------------------------------------------------------------------------
+
+  submit(request: Request): PoolJob {
+    const job = new PoolJob(this, request, realNow(), Context.get(request.context, CurrentJob))
+    if (this.closing) {
+      this.answer(job, failed(new PoolStopped({ ...referenceOf(request), pool: this.settings.name, started: false })))
+      return job
+    }
+    this.queue.push(job)
+    this.pump()
+    if (job.phase === "Queued" && this.settings.whenFull === "fail" && this.queue.size > this.settings.capacity) {
+      this.counts.rejected++
+      const { capacity, name } = this.settings
+      this.refuse(job, new QueueFull({ ...referenceOf(request), pool: name, capacity }))
+    } else if (job.parent !== undefined && job.phase !== "Done" && this.nobodyGoesOn()) {
+      this.refuse(job, new WouldDeadlock({ ...referenceOf(request), pool: this.settings.name, cycle: cycleTo(job) }))
+    }
+    return job
+  }
+
+  /** Whether every thread waits for an effect that itself waits for the queue. */
+  private nobodyGoesOn(): boolean {
+    return this.threads.length >= this.settings.max &&
+      this.threads.every(({ sent: [first] }) => first !== undefined && first.isRunning && waitsForQueue(first))
+  }
+
+  private refuse(job: PoolJob, reason: BlockingReason): void {
+    if (this.takeBack(job)) this.answer(job, failed(reason))
+  }
+
+  /** Takes a job out of the queue or back from its thread; `false` when it has begun. */
+  private takeBack(job: PoolJob): boolean {
+    if (job.phase === "Queued") {
+      this.queue.remove(job)
+      return true
+    }
+    return job.thread !== undefined && job.thread.revoke(job)
+  }
+
+  /** Sends what waits to those who can take it. */
+  private pump(): void {
+    for (let job = this.queue.first; job !== undefined; job = this.queue.first) {
+      const thread = this.threadFor(job)
+      if (thread === undefined) break
+      this.queue.remove(job)
+      this.send(job, thread)
+    }
+    this.steal()
+    this.watch()
+  }
+
+  private send(job: PoolJob, thread: PoolThread): void {
+    try {
+      thread.send(job, this.metaFor(job.request), realNow())
+    } catch (error) {
+      const reason = new NotCloneable({ ...referenceOf(job.request), value: "arguments", problem: String(error) })
+      this.answer(job, failed(reason))
+    }
+  }
+
+  private metaFor(request: Request): MetaFrame {
+    const last = this.lastMeta
+    if (last?.request.context === request.context && last.request.task === request.task) return last.frame
+    const frame = metaOf(request.context, request.task, request.app)
+    this.lastMeta = { request, frame }
+    return frame
+  }
+
+  /** An idle thread, or a new one, or the least busy one that has room. */
+  private threadFor(job: PoolJob): PoolThread | undefined {
+    let best: PoolThread | undefined
+    for (const thread of this.threads) {
+      if (thread.sent.length === 0 && thread.state._tag === "Ready") return thread
+      if (best === undefined || thread.sent.length < best.sent.length) best = thread
+    }
+    if (best?.sent.length === 0) return best
+    if (this.threads.length < this.settings.max) return this.addThread()
+    // What is moved to a thread cannot be taken back, so it waits for one that can begin at once.
+    return best !== undefined && best.hasRoom && job.request.options.transfer.length === 0 ? best : undefined
+  }
+
+  // Calls that were sent ahead to a thread which then took long are for those who have nothing to do.
+  private steal(): void {
+    if (this.threads.length === 1 || this.queue.size > 0) return
+    for (const idle of this.threads) {
+      if (idle.sent.length > 0) continue
+      let busiest: PoolThread | undefined
+      for (const thread of this.threads) {
+        if (thread.sent.length > 1 && thread.sent.length > (busiest?.sent.length ?? 0)) busiest = thread
+      }
+      const job = busiest?.sent.at(-1)
+      if (busiest === undefined || job === undefined) return
+      if (busiest.revoke(job)) this.send(job, idle)
+    }
+  }
+
+  // ---------------------------------------------------------------------------
+  // Out
+  // ---------------------------------------------------------------------------
+
+  /** The last that happens to a job that somebody waits for. */
+  private answer(job: PoolJob, exit: Exit.Exit<unknown, BlockingError>): void {
+    this.finish(job)
+    this.counts[Exit.isSuccess(exit) ? "completed" : "failed"]++
+    job.request.answered(exit)
+  }
+
+  private finish(job: PoolJob): void {
+    job.phase = "Done"
+    cancelTimer(job.graceTimer)
+    job.parent?.children?.delete(job)
+    endQuestion(job)
+  }
+
+  private settle(thread: PoolThread, job: PoolJob, exit: Exit.Exit<unknown, BlockingError>): void {
+    thread.release(job)
+    thread.countAnswer()
+    if (!job.cancelled) return this.answer(job, exit)
+    this.finish(job)
+    job.request.ended({ _tag: "Returned" })
+  }
+
+  readonly frame = (thread: PoolThread, frame: ToMain): void => {
+    if (frame[0] === toMain.ready) return this.ready(thread)
+    if (frame[0] === toMain.output) return void (frame[1] === 1 ? process.stdout : process.stderr).write(frame[2])
+    const job = thread.jobAt(frame[1])
+    switch (frame[0]) {
+      case toMain.returned:
+        if (job !== undefined) this.settle(thread, job, Exit.succeed(frame[2]))
+        return
+      case toMain.failed:
+        if (job !== undefined) this.settle(thread, job, failed(reasonOf(job.request, frame[2])))
+        return
+      case toMain.progress:
+        if (job?.cancelled === false) job.request.progress?.(frame[2])
+        return
+      case toMain.log:
+        return say(job?.request.context ?? this.context, frame[2], frame[3], { thread: thread.name, ...frame[4] })
+      case toMain.ask:
+        return answerQuestion(this.context, thread, job, frame)
+    }
+  }
+
+  readonly drained = (thread: PoolThread): void => {
+    thread.learn(realNow())
+    if (thread.state._tag === "Retiring" && thread.sent.length === 0) void this.end(thread, undefined)
+    this.pump()
+  }
+
+  // ---------------------------------------------------------------------------
+  // Cancelling
+  // ---------------------------------------------------------------------------
+
+  cancel(job: PoolJob, within: number): void {
+    if (job.phase === "Done" || job.cancelled) return
+    job.cancelled = true
+    this.counts.cancelled++
+    if (this.takeBack(job)) {
+      this.finish(job)
+      job.request.ended({ _tag: "NeverStarted" })
+      return this.pump()
+    }
+    this.stopWithin(job, Math.min(job.request.options.grace ?? this.settings.grace, within))
+  }
+
+  /** Tells a function that runs to stop, and ends its thread after the grace. */
+  private stopWithin(job: PoolJob, grace: number): void {
+    const { thread } = job
+    if (thread === undefined) return
+    thread.tellCancelled(job)
+    endQuestion(job)
+    if (grace <= 0) this.kill(thread, job)
+    else job.graceTimer = after(grace, () => this.kill(thread, job))
+  }
+
+  private kill(thread: PoolThread, job: PoolJob): void {
+    // First what has not begun, or the thread could begin it while its answer to this one is on the way.
+    const taken = thread.revokeAll()
+    thread.drain()
+    if (job.phase !== "Done") {
+      this.counts.killed++
+      this.remove(thread)
+      void this.end(thread, job)
+    }
+    for (const other of taken.toReversed()) this.requeue(other)
+    this.pump()
+  }
+
+  private requeue(job: PoolJob): void {
+    job.phase = "Queued"
+    this.queue.unshift(job)
+  }
+
+  /** Ends a thread that has left the pool, and `job` with it, if it runs there. */
+  private end(thread: PoolThread, job: PoolJob | undefined): Promise<void> {
+    const known = this.endings.get(thread)
+    if (known !== undefined) return known
+    this.remove(thread)
+    const ending = this.ending(thread, job).finally(() => this.endings.delete(thread))
+    this.endings.set(thread, ending)
+    return ending
+  }
+
+  private async ending(thread: PoolThread, job: PoolJob | undefined): Promise<void> {
+    const stack = job === undefined ? undefined : await thread.stack().catch(() => undefined)
+    thread.drain()
+    const ended = await thread.terminate()
+    if (!ended) {
+      this.stuck.add(thread)
+      thread.state = { _tag: "Stuck" }
+      thread.unref()
+      const where = job === undefined ? "" : ` in ${job.request.reference.name}${firstLineOf(stack)}`
+      say(this.context, "Warn", `Thread ${thread.name} cannot be ended${where}; it is left behind and replaced`, {
+        thread: thread.name,
+        stuck: this.stuck.size
+      })
+      if (job !== undefined && job.phase !== "Done") this.leaveBehind(job, stack)
+      await thread.exited
+      this.stuck.delete(thread)
+      say(this.context, "Warn", `Thread ${thread.name} ended after all`, {
+        thread: thread.name,
+        stuck: this.stuck.size
+      })
+    }
+    thread.state = { _tag: "Gone" }
+    if (job === undefined || job.phase === "Done") return
+    const { grace } = job.request.options
+    if (ended) {
+      say(
+        job.request.context,
+        "Warn",
+        `Thread ${thread.name} was ended: ${job.request.reference.name} did not stop within ` +
+          `${grace ?? this.settings.grace} ms after its cancel${firstLineOf(stack)}`,
+        { thread: thread.name, function: job.request.reference.name }
+      )
+    }
+    this.cut(job, stack)
+  }
+
+  /** A job whose thread was ended under it. */
+  private cut(job: PoolJob, stack: string | undefined): void {
+    if (job.cancelled) {
+      this.finish(job)
+      job.request.ended({ _tag: "Killed", stack })
+    } else {
+      const { name } = this.settings
+      this.answer(job, failed(new PoolStopped({ ...referenceOf(job.request), pool: name, started: true })))
+    }
+  }
+
+  /** A job whose thread cannot be ended: whoever waits is told, and what is left is watched. */
+  private leaveBehind(job: PoolJob, stack: string | undefined): void {
+    if (job.cancelled) job.request.ended({ _tag: "Stuck", stack })
+    else this.cut(job, stack)
+  }
+
+  // ---------------------------------------------------------------------------
+  // Threads
+  // ---------------------------------------------------------------------------
+
+  private startThread(): PoolThread {
+    const { name, resourceLimits } = this.settings
+    return new PoolThread({ pool: name, name: `${name}-${++this.threadCount}`, resourceLimits }, this)
+  }
+
+  private addThread(): PoolThread {
+    const thread = this.spare ?? this.startThread()
+    this.spare = undefined
+    this.threads.push(thread)
+    return thread
+  }
+
+  /** Takes a thread out of the pool, and fills its place. */
+  private remove(thread: PoolThread): void {
+    const at = this.threads.indexOf(thread)
+    if (at < 0) return
+    this.threads.splice(at, 1)
+    if (!this.closing && this.threads.length < this.settings.min && this.startsFailed < failedStarts) this.addThread()
+    this.keepSpare()
+  }
+
+  private keepSpare(): void {
+    if (this.settings.spare && this.spare === undefined && !this.closing && this.startsFailed < failedStarts) {
+      this.spare = this.startThread()
+    }
+  }
+
+  private ready(thread: PoolThread): void {
+    if (thread.state._tag !== "Starting") return
+    thread.state = { _tag: "Ready" }
+    this.startsFailed = 0
+    this.onReady?.(undefined)
+    this.onReady = undefined
+    this.keepSpare()
+  }
+
+  /** A thread has ended, as it was told or by itself. */
+  readonly exited = (thread: PoolThread, exitCode: number, error: unknown): void => {
+    if (thread.state._tag === "Ending" || thread.state._tag === "Stuck") return
+    const starting = thread.state._tag === "Starting"
+    thread.state = { _tag: "Gone" }
+    if (thread === this.spare) this.spare = undefined
+    if (starting) this.startsFailed++
+    else this.counts.died++
+    this.remove(thread)
+    const waiting: Array<PoolJob> = []
+    for (const job of thread.sent.slice()) {
+      const begun = thread.hasBegun(job)
+      thread.release(job)
+      if (begun) this.died(job, thread, exitCode, error)
+      else waiting.push(job)
+    }
+    for (const job of waiting.toReversed()) this.requeue(job)
+    if (starting && this.startsFailed >= failedStarts) this.giveUpStarting(thread, exitCode, error)
+    this.pump()
+  }
+
+  private died(job: PoolJob, thread: PoolThread, exitCode: number, error: unknown): void {
+    if (job.cancelled) {
+      this.finish(job)
+      return job.request.ended({ _tag: "Returned" })
+    }
+    this.answer(job, failed(new ThreadDied({ ...referenceOf(job.request), thread: thread.name, exitCode, error })))
+  }
+
+  // Threads that end before they are ready would be started for ever. The next call tries again.
+  private giveUpStarting(thread: PoolThread, exitCode: number, error: unknown): void {
+    this.onReady?.(error instanceof Error ? error.message : `exit code ${exitCode}`)
+    this.onReady = undefined
+    for (let job = this.queue.first; job !== undefined; job = this.queue.first) {
+      this.queue.remove(job)
+      this.died(job, thread, exitCode, error)
+    }
+  }
+
+  /** Starts the threads. Done when the first one is up, with the problem if none comes. */
+  start(): Promise<string | undefined> {
+    const ready = new Promise<string | undefined>((resolve) => {
+      this.onReady = resolve
+    })
+    while (this.threads.length < Math.max(1, this.settings.min)) this.addThread()
+    return ready
+  }
+
+  // ---------------------------------------------------------------------------
+  // Watching
+  // ---------------------------------------------------------------------------
+
+  private get busy(): number {
+    let busy = 0
+    for (const thread of this.threads) {
+      if (thread.sent.length > 0) busy++
+    }
+    return busy
+  }
+
+  /** Arms the timers that have something to watch. None of them keeps the process. */
+  private watch(): void {
+    const { busy } = this
+    this.watchSaturation(busy)
+    if (busy > 0 && this.stallTimer === undefined) {
+      this.stallTimer = afterIfAlive(this.settings.stalledAfter, this.tellStalls)
+    }
+    if (this.idleTimer === undefined && this.threads.length > this.settings.min && busy < this.threads.length) {
+      this.idleTimer = afterIfAlive(this.settings.idleAfter, this.endIdle)
+    }
+  }
+
+  private watchSaturation(busy: number): void {
+    const { max, saturation } = this.settings
+    if (saturation === undefined || busy < saturation.threshold * max) {
+      this.saturatedSince = undefined
+      return
+    }
+    const now = realNow()
+    this.saturatedSince ??= now
+    if (this.saturationTimer !== undefined) return
+    const at = Math.max(this.saturatedSince + saturatedAfter, this.saturationTold + saturation.every)
+    this.saturationTimer = afterIfAlive(at - now, this.tellSaturation)
+  }
+
+  private readonly tellSaturation = (): void => {
+    this.saturationTimer = undefined
+    const { busy } = this
+    if (this.saturatedSince !== undefined && realNow() - this.saturatedSince >= saturatedAfter) {
+      this.saturationTold = realNow()
+      const { max, name } = this.settings
+      say(
+        this.context,
+        "Warn",
+        `Pool ${name} is saturated: ${busy} of ${max} threads are busy, ${this.queue.size} calls wait`,
+        {
+          pool: name,
+          busy,
+          size: max,
+          queued: this.queue.size
+        }
+      )
+    }
+    this.watchSaturation(busy)
+  }
+
+  private readonly tellStalls = (): void => {
+    this.stallTimer = undefined
+    const { stalledAfter } = this.settings
+    for (const thread of this.threads) {
+      const job = thread.sent[0]
+      if (job === undefined || job.stallTold || job.request.options.timeout !== undefined) continue
+      if (!job.isRunning || realNow() - thread.idleSince < stalledAfter) continue
+      job.stallTold = true
+      say(
+        job.request.context,
+        "Warn",
+        `${job.request.reference.name} has been running on ${thread.name} for more than ` +
+          `${stalledAfter} ms without a limit`,
+        { thread: thread.name, function: job.request.reference.name }
+      )
+    }
+    this.watch()
+  }
+
+  private readonly endIdle = (): void => {
+    this.idleTimer = undefined
+    const { idleAfter, min } = this.settings
+    for (const thread of this.threads.slice()) {
+      if (this.threads.length <= min) break
+      if (thread.sent.length === 0 && realNow() - thread.idleSince >= idleAfter) void this.end(thread, undefined)
+    }
+    this.watch()
+  }
+
+  /** Counts a call that took longer than its limit; one function is told once a minute. */
+  tellTimeout(job: PoolJob): void {
+    this.counts.timedOut++
+    const { module, name } = job.request.reference
+    const now = realNow()
+    const key = `${name} ${module}`
+    if (now - (this.timeoutTold.get(key) ?? -Infinity) < timeoutToldEvery) return
+    this.timeoutTold.set(key, now)
+    say(job.request.context, "Warn", `${name} did not end within its limit of ${job.request.options.timeout} ms`, {
+      function: name,
+      pool: this.settings.name
+    })
+  }
+
+  status(): PoolStatus {
+    const now = realNow()
+    const sent = this.threads.flatMap((thread) => thread.sent)
+    const leaving = [...this.endings.keys()].flatMap((thread) => thread.sent)
+    return {
+      ...this.counts,
+      name: this.settings.name,
+      size: this.settings.max,
+      threads: this.threads.length,
+      busy: this.busy,
+      stuck: this.stuck.size,
+      queued: this.queue.size + sent.filter((job) => !job.isRunning).length,
+      calls: [...leaving, ...sent, ...this.queue].map((job) => ({
+        function: job.request.reference.name,
+        module: job.request.reference.module,
+        task: job.request.task,
+        state: job.state(),
+        age: now - job.since
+      }))
+    }
+  }
+
+  // ---------------------------------------------------------------------------
+  // Stopping
+  // ---------------------------------------------------------------------------
+
+  /** Replaces all threads. Done when the old ones have ended. */
+  async restart(): Promise<void> {
+    const old = [...this.threads]
+    this.threads.length = 0
+    const taken = old.flatMap((thread) => thread.revokeAll())
+    while (this.threads.length < this.settings.min) this.addThread()
+    for (const job of taken.toReversed()) this.requeue(job)
+    this.pump()
+    await this.retire(old)
+  }
+
+  /** Ends threads when they have nothing left, and those that do not get there within the limit. */
+  private async retire(threads: ReadonlyArray<PoolThread>): Promise<void> {
+    const { stopWithin } = this.settings
+    const ends = threads.map((thread) => {
+      if (thread.sent.length === 0) return this.end(thread, undefined)
+      thread.state = { _tag: "Retiring" }
+      const timer = after(stopWithin * graceOfStop, () => void this.end(thread, thread.sent[0]))
+      return thread.exited.finally(() => cancelTimer(timer))
+    })
+    await isDoneWithin(Promise.all(ends), stopWithin)
+  }
+
+  /** Nothing begins any more. Done when all threads have ended, or the limit is over. */
+  async close(): Promise<void> {
+    if (this.closing) return
+    this.closing = true
+    for (const timer of [this.idleTimer, this.stallTimer, this.saturationTimer]) cancelTimer(timer)
+    const { grace, name, stopWithin } = this.settings
+    const threads = [...this.threads, ...(this.spare === undefined ? [] : [this.spare])]
+    const waiting = [...this.queue]
+    for (const job of waiting) this.queue.remove(job)
+    for (const job of [...threads.flatMap((thread) => thread.revokeAll()), ...waiting]) {
+      this.answer(job, failed(new PoolStopped({ ...referenceOf(job.request), pool: name, started: false })))
+    }
+    for (const thread of threads) {
+      thread.close()
+      for (const job of thread.sent.slice()) this.stopWithin(job, Math.min(grace, stopWithin * graceOfStop))
+    }
+    const ended = await isDoneWithin(Promise.all([this.retire(threads), ...this.endings.values()]), stopWithin)
+    if (!ended) {
+      const left = [...this.endings.keys()].map((thread) => thread.name)
+      if (left.length > 0) {
+        say(this.context, "Warn", `Pool ${name} stopped, but ${left.join(", ")} could not be ended`, {
+          pool: name,
+          left
+        })
+      }
+    }
+  }
+}
+
+/** The part of a stop that functions get; the rest is for ending their threads. */
+const graceOfStop = 0.6
+
+const timeoutToldEvery = 60_000
+
+const firstLineOf = (stack: string | undefined): string => stack === undefined ? "" : `, ${stack.split("\n")[0]}`
+
+const cycleTo = (job: PoolJob): Array<string> => {
+  const names: Array<string> = [job.request.reference.name]
+  for (let at = job.parent; at !== undefined; at = at.parent) {
+    names.unshift(at.request.reference.name, at.question?.what ?? "an effect")
+  }
+  return names
+}

@@ -1,0 +1,362 @@
+/**
+ * A thread as its pool sees it: what it was sent, what of that it has begun,
+ * and its end.
+ *
+ * Invariants
+ * - `sent` holds the jobs that were sent and are neither answered nor taken back,
+ *   in the order in which the thread gets them. The first is the only one that
+ *   can have begun, apart from those whose answer is on its way.
+ * - A slot is free as soon as its job is answered or taken back. (node/kill.test.ts)
+ */
+import * as Context from "effect/Context"
+import * as References from "effect/References"
+import * as Tracer from "effect/Tracer"
+import {
+  MessageChannel,
+  type MessagePort,
+  receiveMessageOnPort,
+  type ResourceLimits,
+  type Transferable,
+  Worker
+} from "node:worker_threads"
+import type { PoolJob } from "./job.ts"
+import {
+  isPrimitive,
+  type MetaFrame,
+  nextSequence,
+  slotCount,
+  slotStates,
+  slotWord,
+  type ThreadData,
+  type ToMain,
+  toThread,
+  wordCount,
+  words
+} from "./protocol.ts"
+import { isDoneWithin, realNow } from "./realTime.ts"
+import { stackOf } from "./stackOf.ts"
+import { travellingFields } from "./thrown.ts"
+
+/** How long `terminate` gets before a thread counts as stuck. */
+const stuckAfter = 1000
+
+/** How much work lies ready on a busy thread, in milliseconds, so that it need not be woken for each call. */
+const aheadMillis = 1
+const firstDepth = 4
+
+export type ThreadState =
+  /** It loads; what it is sent waits for it. */
+  | { readonly _tag: "Starting" }
+  | { readonly _tag: "Ready" }
+  /** It gets nothing new, and is ended when it has nothing left. */
+  | { readonly _tag: "Retiring" }
+  /** It is being ended. */
+  | { readonly _tag: "Ending" }
+  /** It should have ended, but sits in code that nobody can end. */
+  | { readonly _tag: "Stuck" }
+  | { readonly _tag: "Gone" }
+
+/** What a pool wants to hear from its threads. */
+export interface Listener {
+  readonly frame: (thread: PoolThread, frame: ToMain) => void
+  /** All frames that had come are through. */
+  readonly drained: (thread: PoolThread) => void
+  readonly exited: (thread: PoolThread, exitCode: number, error: unknown) => void
+}
+
+export interface ThreadOptions {
+  readonly pool: string
+  readonly name: string
+  readonly resourceLimits: ResourceLimits | undefined
+}
+
+// The entry is a few lines of text, so that the compile cache is on before the first file is read: as TypeScript, the
+// thread would else strip the types of it anew for every start.
+const entryUrl =
+  new URL(import.meta.url.endsWith(".ts") ? "../threadMain.ts" : "../threadMain.js", import.meta.url).href
+const bootstrap = `require("node:module").enableCompileCache?.();import(${JSON.stringify(entryUrl)})`
+
+export class PoolThread {
+  readonly name: string
+  readonly threadId: number
+  state: ThreadState = { _tag: "Starting" }
+  /** In the order in which the thread gets them. */
+  readonly sent: Array<PoolJob> = []
+  /** Done when it has ended and all its frames are read. */
+  readonly exited: Promise<void>
+  private readonly worker: Worker
+  private readonly port: MessagePort
+  private readonly answers: MessagePort
+  private readonly memory: Int32Array
+  private readonly listener: Listener
+  private readonly slots: Array<PoolJob | undefined> = Array.from({ length: slotCount })
+  private readonly free: Array<number> = Array.from({ length: slotCount }, (_, slot) => slot)
+  private readonly functions = new Map<string, number>()
+  private readonly batch: Array<unknown> = []
+  private meta: MetaFrame | undefined = undefined
+  private sequence = 0
+  private error: unknown = undefined
+  /** Milliseconds that a call takes, as far as is known. */
+  private average = aheadMillis / firstDepth
+  /** When it was last sent something while idle, or answered. */
+  private answersSince = realNow()
+  private answered = 0
+
+  constructor(options: ThreadOptions, listener: Listener) {
+    const frames = new MessageChannel()
+    const answers = new MessageChannel()
+    const memory = new SharedArrayBuffer(wordCount * 4)
+    const data: ThreadData = {
+      ambit: 1,
+      pool: options.pool,
+      thread: options.name,
+      memory,
+      port: frames.port2,
+      answers: answers.port2
+    }
+    this.name = options.name
+    this.listener = listener
+    this.memory = new Int32Array(memory)
+    this.port = frames.port1
+    this.answers = answers.port1
+    this.worker = new Worker(bootstrap, {
+      eval: true,
+      name: options.name,
+      workerData: data,
+      transferList: [frames.port2, answers.port2],
+      ...(options.resourceLimits === undefined ? {} : { resourceLimits: options.resourceLimits })
+    })
+    this.threadId = this.worker.threadId
+    this.port.on("message", (frame: ToMain) => {
+      listener.frame(this, frame)
+      this.drain()
+      listener.drained(this)
+    })
+    this.worker.on("error", (error) => {
+      this.error = error
+    })
+    this.exited = new Promise((resolve) => {
+      this.worker.once("exit", (exitCode) => {
+        this.drain()
+        this.port.close()
+        this.answers.close()
+        listener.exited(this, exitCode, this.error)
+        resolve()
+      })
+    })
+  }
+
+  /** Since when it has done nothing, or only what it does now. */
+  get idleSince(): number {
+    return this.answersSince
+  }
+
+  /** Whether a slot is free; how far ahead a busy thread is sent calls depends on how long they take. */
+  get hasRoom(): boolean {
+    return this.free.length > 0 && this.sent.length < Math.max(1, Math.min(slotCount, aheadMillis / this.average))
+  }
+
+  hasBegun(job: PoolJob): boolean {
+    return Atomics.load(this.memory, words.slots + job.slot) === slotWord(job.sequence, slotStates.running)
+  }
+
+  /** The job in a slot. */
+  jobAt(slot: number): PoolJob | undefined {
+    return this.slots[slot]
+  }
+
+  // ---------------------------------------------------------------------------
+  // Sending
+  // ---------------------------------------------------------------------------
+
+  /** Sends a job. Throws when its arguments cannot be cloned; then it was not sent. */
+  send(job: PoolJob, meta: MetaFrame, now: number): void {
+    const { args, options, reference } = job.request
+    const id = this.define(reference.module, reference.name)
+    if (this.meta !== meta) {
+      this.flush()
+      this.port.postMessage(meta)
+      this.meta = meta
+    }
+    if (this.sent.length === 0) {
+      this.answersSince = now
+      this.answered = 0
+    }
+    const slot = this.free.pop()!
+    const sequence = this.sequence = nextSequence(this.sequence)
+    Atomics.store(this.memory, words.slots + slot, slotWord(sequence, slotStates.queued))
+    if (options.transfer.length === 0 && args.every(isPrimitive)) {
+      // One frame is one clone, so the calls of a batch must not share objects; primitives cannot.
+      if (this.batch.length === 0) {
+        this.batch.push(toThread.batch)
+        queueMicrotask(this.flush)
+      }
+      this.batch.push(slot, sequence, id, args.length, ...args)
+    } else {
+      this.flush()
+      try {
+        this.port.postMessage(
+          [toThread.call, slot, sequence, id, args],
+          options.transfer as Array<Transferable>
+        )
+      } catch (error) {
+        this.free.push(slot)
+        throw error
+      }
+    }
+    job.phase = "Sent"
+    job.thread = this
+    job.slot = slot
+    job.sequence = sequence
+    this.slots[slot] = job
+    this.sent.push(job)
+  }
+
+  private define(module: string, name: string): number {
+    const key = `${name} ${module}`
+    const known = this.functions.get(key)
+    if (known !== undefined) return known
+    const id = this.functions.size
+    this.functions.set(key, id)
+    this.port.postMessage([toThread.define, id, module, name])
+    return id
+  }
+
+  private readonly flush = (): void => {
+    if (this.batch.length === 0) return
+    this.port.postMessage(this.batch)
+    this.batch.length = 0
+  }
+
+  /** Takes a job back; `false` when the thread has begun with it. */
+  revoke(job: PoolJob): boolean {
+    const word = words.slots + job.slot
+    const queued = slotWord(job.sequence, slotStates.queued)
+    const revoked = slotWord(job.sequence, slotStates.revoked)
+    if (Atomics.compareExchange(this.memory, word, queued, revoked) !== queued) return false
+    this.release(job)
+    return true
+  }
+
+  /** Takes back all that the thread has not begun, in order. */
+  revokeAll(): ReadonlyArray<PoolJob> {
+    return [...this.sent].filter((job) => this.revoke(job))
+  }
+
+  /** Frees the slot of a job that is answered or taken back. */
+  release(job: PoolJob): void {
+    this.sent.splice(this.sent.indexOf(job), 1)
+    this.slots[job.slot] = undefined
+    this.free.push(job.slot)
+    job.thread = undefined
+    job.slot = -1
+  }
+
+  /** Tells the function that nobody waits for it any more. */
+  tellCancelled(job: PoolJob): void {
+    Atomics.store(this.memory, words.cancelled, job.sequence)
+    this.wake()
+  }
+
+  /** Answers what a thread waits for. */
+  answer(frame: ReadonlyArray<unknown>): void {
+    this.answers.postMessage(frame)
+    this.wake()
+  }
+
+  /** Takes a question; `false` when the thread does not wait for it any more. */
+  takeQuestion(open: number, taken: number): boolean {
+    return Atomics.compareExchange(this.memory, words.question, open, taken) === open
+  }
+
+  private wake(): void {
+    Atomics.add(this.memory, words.wake, 1)
+    Atomics.notify(this.memory, words.wake)
+  }
+
+  // ---------------------------------------------------------------------------
+  // Receiving
+  // ---------------------------------------------------------------------------
+
+  /** Reads all frames that have come. */
+  readonly drain = (): void => {
+    for (let more = receiveMessageOnPort(this.port); more !== undefined; more = receiveMessageOnPort(this.port)) {
+      this.listener.frame(this, more.message as ToMain)
+    }
+  }
+
+  /** Learns how long calls take. */
+  countAnswer(): void {
+    this.answered++
+  }
+
+  learn(now: number): void {
+    if (this.answered === 0) return
+    const each = Math.max(1e-4, (now - this.answersSince) / this.answered)
+    this.average += (each - this.average) / 4
+    this.answersSince = now
+    this.answered = 0
+  }
+
+  // ---------------------------------------------------------------------------
+  // Ending
+  // ---------------------------------------------------------------------------
+
+  /** Ends every wait for the main thread. */
+  close(): void {
+    Atomics.store(this.memory, words.closing, 1)
+    this.wake()
+  }
+
+  /** Where the thread is. */
+  stack(): Promise<string | undefined> {
+    return stackOf(this.threadId, this.exited)
+  }
+
+  /** Ends the thread. Gives `false` when it has not ended after a second: nobody can say when it will. */
+  terminate(): Promise<boolean> {
+    this.state = { _tag: "Ending" }
+    this.close()
+    // The event comes before the promise of `terminate`, and with everything read.
+    void this.worker.terminate()
+    return isDoneWithin(this.exited, stuckAfter)
+  }
+
+  /** A thread that cannot be ended is no reason to keep the process. */
+  unref(): void {
+    this.worker.unref()
+    this.port.unref()
+    this.answers.unref()
+  }
+}
+
+/** What a request says about its caller, for the thread. */
+export const metaOf = (
+  context: Context.Context<never>,
+  task: string,
+  app: string
+): MetaFrame => [
+  toThread.meta,
+  task,
+  app,
+  Context.get(context, References.MinimumLogLevel),
+  traceparentOf(context),
+  annotationsOf(context)
+]
+
+const annotationsOf = (context: Context.Context<never>): string => {
+  const annotations = Context.get(context, References.CurrentLogAnnotations)
+  try {
+    return JSON.stringify(annotations)
+  } catch {
+    return JSON.stringify(
+      travellingFields(annotations),
+      (_, value) => typeof value === "bigint" ? String(value) : value
+    )
+  }
+}
+
+const traceparentOf = (context: Context.Context<never>): string => {
+  const span = Context.getOrUndefined(context as Context.Context<Tracer.ParentSpan>, Tracer.ParentSpan)
+  return span === undefined ? "" : `00-${span.traceId}-${span.spanId}-${span.sampled ? "01" : "00"}`
+}

@@ -1,0 +1,152 @@
+/**
+ * What the main thread and the threads of a pool say to each other.
+ *
+ * Frames are tuples that begin with a number. Both sides are built from this
+ * file, so no version of it meets another. Threads load it, so it imports only types.
+ *
+ * Shared memory holds what must be seen at once, also by a thread that reads no
+ * frames: whether its call is cancelled, and which of the calls that were sent
+ * ahead may still begin.
+ */
+import type { AskKind, LogLevel } from "@ambit/core/BlockingFunction"
+import type { MessagePort } from "node:worker_threads"
+
+/** How many calls a thread may have been sent and not answered. */
+export const slotCount = 64
+
+/** The words of the shared memory. */
+export const words = {
+  /** The number of the call that is cancelled. */
+  cancelled: 0,
+  /** Goes up whenever a thread that waits for the main thread should look. */
+  wake: 1,
+  /** Set when the thread is to end: nobody answers any more. */
+  closing: 2,
+  /** What the thread asks for: the number of the question, and whether the main thread has begun with it. */
+  question: 3,
+  /** The first of the slots. */
+  slots: 4
+} as const
+
+export const wordCount = words.slots + slotCount
+
+/**
+ * A slot says what became of the call in it. The number of the call is part of
+ * the word, so a late look at a slot that is used again is no mistake.
+ * A thread begins a call by Queued → Running, the main thread takes one back by
+ * Queued → Revoked: one of the two succeeds.
+ */
+export const slotStates = { queued: 0, running: 1, revoked: 2 } as const
+
+const stateBits = 2
+const sequenceMask = 0x1fffffff
+
+export const slotWord = (sequence: number, state: number): number => (sequence << stateBits) | state
+
+export const nextSequence = (sequence: number): number => {
+  const next = (sequence + 1) & sequenceMask
+  // No call has the number 0: it is what `cancelled` holds when nothing is.
+  return next === 0 ? 1 : next
+}
+
+/** Main thread → thread. */
+export const toThread = { define: 0, meta: 1, call: 2, batch: 3 } as const
+
+/** Thread → main thread. */
+export const toMain = {
+  ready: 0,
+  returned: 1,
+  failed: 2,
+  progress: 3,
+  log: 4,
+  output: 5,
+  ask: 6
+} as const
+
+/** A module and a function get a short number on first use. */
+export type DefineFrame = readonly [kind: 0, id: number, module: string, name: string]
+/** For whom the calls after it run, up to the next frame of this kind. */
+export type MetaFrame = readonly [
+  kind: 1,
+  task: string,
+  app: string,
+  minimumLogLevel: string,
+  traceparent: string,
+  annotations: string
+]
+export type CallFrame = readonly [
+  kind: 2,
+  slot: number,
+  sequence: number,
+  id: number,
+  args: ReadonlyArray<unknown>
+]
+/** Many calls with primitive arguments: slot, sequence, id, how many arguments, the arguments, and so on. */
+export type BatchFrame = ReadonlyArray<unknown>
+export type ToThread = DefineFrame | MetaFrame | CallFrame | BatchFrame
+
+/** Why a call failed on the thread's side. */
+export type Failure =
+  | { readonly _tag: "Threw"; readonly error: Thrown }
+  | { readonly _tag: "ModuleFailed"; readonly error: Thrown }
+  | { readonly _tag: "FunctionMissing"; readonly declared: ReadonlyArray<string> }
+  | { readonly _tag: "NotCloneable"; readonly problem: string }
+
+/** Something thrown, as it travels; see `thrown.ts`. */
+export interface Thrown {
+  readonly name: string
+  readonly message: string
+  readonly stack: string
+  readonly fields: Readonly<Record<string, unknown>>
+  readonly cause: Thrown | undefined
+  /** What was thrown if it was no error, and can be cloned. */
+  readonly value: unknown
+  readonly isError: boolean
+}
+
+export type ReadyFrame = readonly [kind: 0]
+export type ReturnedFrame = readonly [kind: 1, slot: number, value: unknown]
+export type FailedFrame = readonly [kind: 2, slot: number, failure: Failure]
+export type ProgressFrame = readonly [kind: 3, slot: number, value: unknown]
+export type LogFrame = readonly [
+  kind: 4,
+  slot: number,
+  level: LogLevel,
+  message: string,
+  annotations: Readonly<Record<string, unknown>>
+]
+export type OutputFrame = readonly [kind: 5, fd: 1 | 2, chunk: string | Uint8Array]
+export type AskFrame = readonly [
+  kind: 6,
+  slot: number,
+  /** `withdraw` takes the question of that number back. */
+  how: AskKind | "withdraw",
+  question: number,
+  contract: string,
+  method: string,
+  args: ReadonlyArray<unknown>,
+  within: number
+]
+export type ToMain = ReadyFrame | ReturnedFrame | FailedFrame | ProgressFrame | LogFrame | OutputFrame | AskFrame
+
+/** Main thread → a thread that waits in `Thread.call`. */
+export type AnswerFrame =
+  | readonly [question: number, ok: true, value: unknown]
+  | readonly [question: number, ok: false, error: Thrown]
+
+/** A question in the shared memory: open until one side takes it. */
+export const openQuestion = (question: number): number => question << 1
+export const takenQuestion = (question: number): number => (question << 1) | 1
+
+/** What a thread is started with. */
+export interface ThreadData {
+  readonly ambit: 1
+  readonly pool: string
+  readonly thread: string
+  readonly memory: SharedArrayBuffer
+  readonly port: MessagePort
+  readonly answers: MessagePort
+}
+
+export const isPrimitive = (value: unknown): boolean =>
+  value === null || (typeof value !== "object" && typeof value !== "function" && typeof value !== "symbol")

@@ -1,0 +1,61 @@
+/**
+ * What `Thread` throws into blocking functions. Threads load this file, so it
+ * imports no Effect.
+ */
+
+/** Thrown by `Thread.throwIfCancelled`, and by a wait that is cut short: nobody waits for the call any more. */
+export class Cancelled extends Error {
+  readonly _tag = "Cancelled"
+  override readonly name = "Cancelled"
+  constructor() {
+    super("Nobody waits for this call any more. Clean up and return; its thread is ended after the grace")
+  }
+}
+
+/** The main thread did not answer in time. */
+export class CallTimeout extends Error {
+  readonly _tag = "CallTimeout"
+  override readonly name = "CallTimeout"
+  readonly contract: string
+  readonly method: string
+  /** Milliseconds. */
+  readonly within: number
+  /** Whether the main thread had begun; then the effect has been interrupted. */
+  readonly begun: boolean
+  constructor(contract: string, method: string, within: number, begun: boolean) {
+    super(
+      `${contract}.${method} did not end within ${within} ms; ` +
+        (begun
+          ? "the effect is interrupted. Raise the limit of the call, or make the effect quicker"
+          : "it has not run and will not. The main thread is blocked: look for synchronous work there")
+    )
+    this.contract = contract
+    this.method = method
+    this.within = within
+    this.begun = begun
+  }
+}
+
+/** The main thread did not run it: nobody offers it, the app or the pool stops, or it would wait for ever. */
+export class CallRefused extends Error {
+  readonly _tag = "CallRefused"
+  override readonly name = "CallRefused"
+  readonly contract: string
+  readonly method: string
+  readonly why: "closing" | "notOffered" | "onMainThread" | "notInThread"
+  constructor(contract: string, method: string, why: CallRefused["why"]) {
+    super(refusals[why](`${contract}.${method}`))
+    this.contract = contract
+    this.method = method
+    this.why = why
+  }
+}
+
+const refusals: Record<CallRefused["why"], (what: string) => string> = {
+  closing: (what) => `${what} has not run: the pool of this thread is stopping`,
+  notOffered: (what) =>
+    `${what} has not run: nobody offers it. Put MainCalls.offer around the code that calls Blocking.run`,
+  onMainThread: (what) =>
+    `${what} has not run: the main thread cannot wait for itself. There, run the effect that is offered for it`,
+  notInThread: (what) => `${what} needs a blocking function around it that a pool runs`
+}

@@ -1,0 +1,335 @@
+/**
+ * What a thread of a pool runs: it loads modules, runs the functions in them
+ * one after the other, and sends back what they return or throw.
+ *
+ * No line of this imports Effect, nor may anything that it imports: it would cost
+ * each thread some 100 milliseconds and 20 megabytes.
+ *
+ * Invariants
+ * - At most one call runs at a time; `slot` and `sequence` are its own, from its
+ *   first step until its answer is sent. (node/BlockingPool.test.ts)
+ * - A call begins only by moving its slot from Queued to Running.
+ * - The answer is the last that a call does: the slot may be used again before
+ *   `postMessage` returns, so nothing is written to it afterwards.
+ */
+import { becomeThread, type CallInfo, type LogLevel, type RunningCall } from "@ambit/core/BlockingFunction"
+import * as compileCache from "node:module"
+import { receiveMessageOnPort, workerData } from "node:worker_threads"
+import {
+  type AnswerFrame,
+  type BatchFrame,
+  type CallFrame,
+  type DefineFrame,
+  type Failure,
+  type MetaFrame,
+  openQuestion,
+  slotStates,
+  slotWord,
+  type ThreadData,
+  toMain,
+  toThread,
+  words
+} from "./internal/protocol.ts"
+import { CallRefused, CallTimeout, Cancelled } from "./internal/threadError.ts"
+import { decodeThrown, encodeThrown, travellingFields } from "./internal/thrown.ts"
+import { transferOf } from "./internal/transfer.ts"
+
+const data = workerData as ThreadData
+const { answers, port } = data
+const memory = new Int32Array(data.memory)
+const thread = becomeThread()
+
+// -----------------------------------------------------------------------------
+// The call that runs
+// -----------------------------------------------------------------------------
+
+type Loaded = ((...args: Array<never>) => unknown) | Failure
+
+let slot = -1
+let sequence = 0
+let running = ""
+/** Whether this call has been told that it is cancelled: its clean-up is not disturbed a second time. */
+let told = false
+let meta: MetaFrame = [toThread.meta, "", "", "Info", "", "{}"]
+let questions = 0
+
+const isCancelled = (): boolean => sequence !== 0 && Atomics.load(memory, words.cancelled) === sequence
+
+const info = (): CallInfo => ({
+  pool: data.pool,
+  thread: data.thread,
+  task: meta[1],
+  app: meta[2],
+  function: running,
+  annotations: JSON.parse(meta[5]) as Record<string, unknown>,
+  minimumLogLevel: meta[3],
+  traceparent: meta[4]
+})
+
+const levels = ["All", "Trace", "Debug", "Info", "Warn", "Error", "Fatal", "None"]
+
+const log = (level: LogLevel, message: string, annotations: Readonly<Record<string, unknown>>): void => {
+  if (levels.indexOf(level) < levels.indexOf(meta[3])) return
+  port.postMessage([toMain.log, slot, level, message, travellingFields(annotations)])
+}
+
+// A thread that waits reads no frames but answers, and is woken for an answer, a cancel and a stop.
+const ask: NonNullable<RunningCall["ask"]> = (how, contract, method, args, within) => {
+  if (Atomics.load(memory, words.closing) === 1) throw new CallRefused(contract, method, "closing")
+  interruptible()
+  const question = questions = (questions + 1) & 0x3fffffff
+  if (how === "post") {
+    port.postMessage([toMain.ask, slot, how, question, contract, method, args, within])
+    return
+  }
+  if (within <= 0) throw new CallTimeout(contract, method, within, false)
+  Atomics.store(memory, words.question, openQuestion(question))
+  port.postMessage([toMain.ask, slot, how, question, contract, method, args, within])
+  const deadline = performance.now() + within
+  while (true) {
+    const wake = Atomics.load(memory, words.wake)
+    const answer = answerTo(question)
+    if (answer !== undefined) {
+      if (answer[1]) return answer[2]
+      throw decodeThrown(answer[2])
+    }
+    if (Atomics.load(memory, words.closing) === 1) {
+      withdraw(question)
+      throw new CallRefused(contract, method, "closing")
+    }
+    if (isCancelled() && !told) {
+      withdraw(question)
+      interruptible()
+    }
+    const left = deadline - performance.now()
+    if (left <= 0) throw new CallTimeout(contract, method, within, !withdraw(question))
+    Atomics.wait(memory, words.wake, wake, left)
+  }
+}
+
+/** Throws in a call that is cancelled, once. */
+const interruptible = (): void => {
+  if (told || !isCancelled()) return
+  told = true
+  throw new Cancelled()
+}
+
+const answerTo = (question: number): AnswerFrame | undefined => {
+  for (let received = receiveMessageOnPort(answers); received !== undefined; received = receiveMessageOnPort(answers)) {
+    const answer = received.message as AnswerFrame
+    // Answers to questions that were given up come late.
+    if (answer[0] === question) return answer
+  }
+  return undefined
+}
+
+/** Takes a question back; `false` when the main thread has begun with it, and then it is to stop. */
+const withdraw = (question: number): boolean => {
+  const open = openQuestion(question)
+  if (Atomics.compareExchange(memory, words.question, open, 0) === open) return true
+  port.postMessage([toMain.ask, slot, "withdraw", question, "", "", [], 0])
+  return false
+}
+
+const call: RunningCall = {
+  isCancelled,
+  info,
+  log,
+  progress: (value) => {
+    if (slot >= 0) port.postMessage([toMain.progress, slot, value])
+  },
+  ask
+}
+
+thread.current = call
+
+// -----------------------------------------------------------------------------
+// Loading
+// -----------------------------------------------------------------------------
+
+/** What each number stands for, or the loading of it. */
+const functions: Array<Loaded | Promise<void>> = []
+const names: Array<string> = []
+
+const define = ([, id, module, name]: DefineFrame): void => {
+  names[id] = name
+  functions[id] = load(module, name).then((loaded) => {
+    functions[id] = loaded
+  })
+}
+
+const load = async (module: string, name: string): Promise<Loaded> => {
+  try {
+    await import(module)
+    // A thread that is ended writes no cache, so it is written as soon as there is something new.
+    compileCache.flushCompileCache()
+  } catch (error) {
+    return { _tag: "ModuleFailed", error: encodeThrown(error) }
+  }
+  const declared = thread.functions.get(module)
+  return declared?.get(name) ?? { _tag: "FunctionMissing", declared: [...declared?.keys() ?? []] }
+}
+
+// -----------------------------------------------------------------------------
+// Running
+// -----------------------------------------------------------------------------
+
+/** What has come while a call was still running or a module loading. Each gives whether the next one must wait. */
+const later: Array<() => boolean> = []
+let waiting = false
+
+/** What runs has ended. */
+const goOn = (): void => {
+  waiting = false
+  while (!waiting) {
+    const step = later.shift()
+    if (step === undefined) return
+    waiting = step()
+  }
+}
+
+/** Runs a call, unless it was taken back. `true` when it goes on after this turn. */
+const run = (at: number, number: number, id: number, args: ReadonlyArray<unknown>): boolean => {
+  const loaded = functions[id]
+  if (loaded instanceof Promise) {
+    void loaded.then(() => {
+      if (!run(at, number, id, args)) goOn()
+    })
+    return true
+  }
+  const queued = slotWord(number, slotStates.queued)
+  const word = words.slots + at
+  if (Atomics.compareExchange(memory, word, queued, slotWord(number, slotStates.running)) !== queued) return false
+  if (typeof loaded !== "function") {
+    port.postMessage([toMain.failed, at, loaded])
+    return false
+  }
+  slot = at
+  sequence = number
+  running = names[id]!
+  told = false
+  try {
+    const result = loaded(...args as Array<never>)
+    if (!isPromiseLike(result)) {
+      answer(result)
+      return false
+    }
+    void Promise.resolve(result).then(answer, fail).then(goOn)
+    return true
+  } catch (error) {
+    fail(error)
+    return false
+  }
+}
+
+const isPromiseLike = (value: unknown): value is Promise<unknown> =>
+  typeof value === "object" && value !== null && "then" in value && typeof value.then === "function"
+
+const end = (): number => {
+  const at = slot
+  slot = -1
+  sequence = 0
+  return at
+}
+
+const answer = (value: unknown): void => {
+  const at = end()
+  try {
+    const transfer = transferOf(value)
+    if (transfer === undefined) port.postMessage([toMain.returned, at, value])
+    else port.postMessage([toMain.returned, at, value], transfer)
+  } catch (error) {
+    port.postMessage([toMain.failed, at, { _tag: "NotCloneable", problem: String(error) } satisfies Failure])
+  }
+}
+
+const fail = (error: unknown): void => {
+  const at = end()
+  port.postMessage([toMain.failed, at, { _tag: "Threw", error: encodeThrown(error) } satisfies Failure])
+}
+
+/** Runs the calls of a batch from `index` on. */
+const runBatch = (frame: BatchFrame, index: number): boolean => {
+  let at = index
+  while (at < frame.length) {
+    const count = frame[at + 3] as number
+    const next = at + 4 + count
+    const goesOn = run(
+      frame[at] as number,
+      frame[at + 1] as number,
+      frame[at + 2] as number,
+      frame.slice(at + 4, next)
+    )
+    if (goesOn) {
+      if (next < frame.length) later.unshift(() => runBatch(frame, next))
+      return true
+    }
+    at = next
+  }
+  return false
+}
+
+const receive = (frame: DefineFrame | MetaFrame | CallFrame | BatchFrame): void => {
+  switch (frame[0]) {
+    case toThread.define:
+      return define(frame as DefineFrame)
+    default:
+      // In the order in which they came: what is behind a call that still runs waits for it.
+      if (waiting) later.push(() => step(frame))
+      else waiting = step(frame)
+  }
+}
+
+const step = (frame: MetaFrame | CallFrame | BatchFrame): boolean => {
+  switch (frame[0]) {
+    case toThread.meta:
+      meta = frame as MetaFrame
+      return false
+    case toThread.call: {
+      const [, at, number, id, args] = frame as CallFrame
+      return run(at, number, id, args)
+    }
+    default:
+      return runBatch(frame as BatchFrame, 1)
+  }
+}
+
+// -----------------------------------------------------------------------------
+// Output
+// -----------------------------------------------------------------------------
+
+// The streams of a thread are drained by its event loop: what it writes before it blocks would be lost. Frames are not.
+const redirect = (stream: NodeJS.WriteStream, fd: 1 | 2): void => {
+  const write = (
+    chunk: string | Uint8Array,
+    encoding?: BufferEncoding | ((error?: Error | null) => void),
+    callback?: (error?: Error | null) => void
+  ): boolean => {
+    port.postMessage([
+      toMain.output,
+      fd,
+      typeof chunk === "string" && typeof encoding === "string" ? Buffer.from(chunk, encoding) : chunk
+    ])
+    const written = typeof encoding === "function" ? encoding : callback
+    if (written !== undefined) process.nextTick(written)
+    return true
+  }
+  stream.write = write
+}
+
+redirect(process.stdout, 1)
+redirect(process.stderr, 2)
+
+// -----------------------------------------------------------------------------
+// Begin
+// -----------------------------------------------------------------------------
+
+// After the first frame of a turn the others are taken without a turn of the event loop for each.
+port.on("message", (frame: ReadonlyArray<unknown>) => {
+  receive(frame)
+  for (let more = receiveMessageOnPort(port); more !== undefined; more = receiveMessageOnPort(port)) {
+    receive(more.message as ReadonlyArray<unknown>)
+  }
+})
+
+port.postMessage([toMain.ready])

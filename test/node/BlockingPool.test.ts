@@ -1,0 +1,527 @@
+import { Blocking, BlockingFunction, TaskScope } from "@ambit/core"
+import { BlockingPool } from "@ambit/node"
+import { describe, expect, it, layer } from "@effect/vitest"
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Metric from "effect/Metric"
+import * as Schema from "effect/Schema"
+import * as functions from "../fixtures/functions.ts"
+import { gate, reaches, set } from "../support/gate.ts"
+import { linesAt, makeRecorder } from "../support/recorder.ts"
+
+const reasonOf = <A, E, R>(effect: Effect.Effect<A, E | Blocking.BlockingError, R>) =>
+  Effect.map(Effect.flip(effect), (error) => {
+    if (!(error instanceof Blocking.BlockingError)) throw error
+    return error.reason
+  })
+
+const status = Effect.flatMap(Blocking.Blocking, (pool) => pool.status)
+
+/** Runs something with a pool of its own, and then looks at what was logged. */
+const withPool = <A, E>(
+  options: BlockingPool.BlockingPoolOptions,
+  effect: Effect.Effect<A, E, Blocking.Blocking>
+) =>
+  Effect.suspend(() => {
+    const recorder = makeRecorder()
+    return Effect.map(
+      effect.pipe(Effect.provide(BlockingPool.layer(options)), Effect.provide(recorder.layer)),
+      (value) => ({ value, warnings: linesAt(recorder.records, "Warn"), records: recorder.records })
+    )
+  })
+
+const started = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.forkChild(effect, { startImmediately: true })
+
+const timed = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.suspend(() => {
+    const begin = performance.now()
+    return Effect.map(effect, (value) => ({ value, took: performance.now() - begin }))
+  })
+
+layer(BlockingPool.layer({ threads: 2, grace: "50 millis" }), { excludeTestServices: true })(
+  "a blocking function",
+  (it) => {
+    it.effect("C1: leaves the event loop free", () =>
+      Effect.gen(function*() {
+        let ticks = 0
+        const ticker = setInterval(() => ticks++, 10)
+        yield* Blocking.run(functions.block, 300)
+        clearInterval(ticker)
+        expect(ticks).toBeGreaterThan(10)
+      }))
+
+    it.effect("C2: gives its result, synchronous or not, with imports and constants of its module", () =>
+      Effect.gen(function*() {
+        expect(yield* Blocking.run(functions.triple, 14)).toBe(42)
+        expect(yield* Blocking.run(functions.later, 5)).toBe("after 5")
+        expect(yield* Blocking.run(functions.sha256, "")).toMatch(/^e3b0c442/)
+        expect(yield* Blocking.run(functions.where)).toMatchObject({ isMainThread: false })
+      }))
+
+    it.effect("C3: that throws fails the call with message, name, stack, fields and cause", () =>
+      Effect.gen(function*() {
+        const reason = yield* reasonOf(Blocking.run(functions.throwsError))
+        expect(reason).toBeInstanceOf(Blocking.FunctionThrew)
+        const { error } = reason as Blocking.FunctionThrew
+        expect(error).toBeInstanceOf(RangeError)
+        expect(error).toMatchObject({ name: "RangeError", message: "too far", code: "E_FAR", at: { x: 1 } })
+        expect((error as Error).stack).toContain("functions.ts")
+        expect((error as Error).cause).toBeInstanceOf(TypeError)
+        expect((error as Error).cause).toMatchObject({ message: "not a number" })
+      }))
+
+    it.effect("that throws no error at all fails the call with what it threw", () =>
+      Effect.gen(function*() {
+        expect(yield* reasonOf(Blocking.run(functions.throwsText))).toMatchObject({
+          _tag: "FunctionThrew",
+          error: "just text"
+        })
+      }))
+
+    it.effect("that throws what cannot be cloned still says what it can", () =>
+      Effect.gen(function*() {
+        const reason = yield* reasonOf(Blocking.run(functions.throwsStrange))
+        expect((reason as Blocking.FunctionThrew).error).toMatchObject({ message: "strange", f: "() => 1" })
+      }))
+
+    it.effect("M5: that throws a timeout of its own is told to have thrown it", () =>
+      Effect.gen(function*() {
+        const reason = yield* reasonOf(Blocking.run(functions.throwsTimeout))
+        expect(reason._tag).toBe("FunctionThrew")
+        expect(reason.message).toContain("throwsTimeout")
+        expect(reason.message).toContain("threw TimeoutError: the disk took too long")
+      }))
+
+    it.effect("gives its tagged errors their class", () =>
+      Effect.gen(function*() {
+        class NotFound extends Schema.TaggedError<NotFound>()("NotFound", { path: Schema.String }) {}
+        class Other extends Schema.TaggedError<Other>()("Other", { path: Schema.String }) {}
+        const error = yield* Effect.flip(
+          Blocking.run(functions.throwsTagged, "a.txt").pipe(Blocking.throws([Other, NotFound]))
+        )
+        expect(error).toBeInstanceOf(NotFound)
+        expect(error).toMatchObject({ path: "a.txt" })
+        const other = yield* Effect.flip(Blocking.run(functions.throwsTagged, "a.txt").pipe(Blocking.throws([Other])))
+        expect(other).toBeInstanceOf(Blocking.BlockingError)
+      }))
+
+    it.effect("whose arguments or result cannot be cloned fails with a reason that names them", () =>
+      Effect.gen(function*() {
+        const there = yield* reasonOf(Blocking.run(functions.echo, () => 1))
+        expect(there).toMatchObject({ _tag: "NotCloneable", value: "arguments", function: "echo" })
+        const back = yield* reasonOf(Blocking.run(functions.returnsFunction))
+        expect(back).toMatchObject({ _tag: "NotCloneable", value: "result", function: "returnsFunction" })
+      }))
+
+    it.effect("of a module that does not load fails with a reason that names module and function", () =>
+      Effect.gen(function*() {
+        const nowhere = BlockingFunction.make({ url: "file:///nowhere/functions.ts" }, "f", () => 1)
+        expect(yield* reasonOf(Blocking.run(nowhere))).toMatchObject({
+          _tag: "ModuleFailed",
+          module: "file:///nowhere/functions.ts",
+          function: "f"
+        })
+      }))
+
+    it.effect("that its module does not declare fails with what the module does declare", () =>
+      Effect.gen(function*() {
+        const missing = BlockingFunction.make({ url: functions.triple.module }, "nothing", () => 1)
+        const reason = yield* reasonOf(Blocking.run(missing))
+        expect(reason).toMatchObject({ _tag: "FunctionMissing", function: "nothing" })
+        expect((reason as Blocking.FunctionMissing).declared).toContain("triple")
+      }))
+
+    it.effect("C10: changes nothing that the caller has", () =>
+      Effect.gen(function*() {
+        const counter = { n: 1 }
+        expect(yield* Blocking.run(functions.mutates, counter)).toBe(2)
+        expect(counter).toEqual({ n: 1 })
+      }))
+
+    it.effect("shares no object with a call that was made with the same one", () =>
+      Effect.gen(function*() {
+        const counter = { n: 1 }
+        const calls = Effect.forEach([1, 2, 3, 4], () => Blocking.run(functions.mutates, counter), { concurrency: 4 })
+        expect(yield* calls).toEqual([2, 2, 2, 2])
+      }))
+
+    it.effect("gets buffers moved, and moves them back", () =>
+      Effect.gen(function*() {
+        const bytes = new Uint8Array(1000)
+        const size = Blocking.run(functions.sizeOf, bytes).pipe(Blocking.withOptions({ transfer: [bytes.buffer] }))
+        expect(yield* size).toBe(1000)
+        expect(bytes.length).toBe(0)
+        expect(yield* Blocking.run(functions.zeros, 500)).toHaveLength(500)
+      }))
+
+    it.effect("C11, C12: frees its fiber at once when it is interrupted, and its thread within the grace", () =>
+      Effect.gen(function*() {
+        const fibers = [
+          yield* started(Blocking.run(functions.forever)),
+          yield* started(Blocking.run(functions.forever))
+        ]
+        yield* Effect.sleep("20 millis")
+        const { took } = yield* timed(Fiber.interruptAll(fibers))
+        expect(took).toBeLessThan(40)
+        const next = yield* timed(Blocking.run(functions.triple, 1))
+        expect(next.value).toBe(3)
+        expect(next.took).toBeLessThan(400)
+      }))
+
+    it.effect("sees in a loop that it is cancelled, and then its thread goes on", () =>
+      Effect.gen(function*() {
+        const before = (yield* status).killed
+        const fiber = yield* started(Blocking.run(functions.untilCancelled))
+        yield* Effect.sleep("20 millis")
+        yield* Fiber.interrupt(fiber)
+        yield* Effect.sleep("80 millis")
+        expect(yield* status).toMatchObject({ killed: before, threads: 2, busy: 0 })
+      }))
+
+    it.effect("that was cancelled before it began never begins", () =>
+      Effect.gen(function*() {
+        const memory = gate()
+        const holders = [
+          yield* started(Blocking.run(functions.hold, memory)),
+          yield* started(Blocking.run(functions.hold, memory))
+        ]
+        yield* reaches(memory, 0, 2)
+        const waiting = yield* started(Blocking.run(functions.counts, memory, 2))
+        yield* Fiber.interrupt(waiting)
+        set(memory, 1, 1)
+        Atomics.notify(memory, 1)
+        yield* Effect.forEach(holders, Fiber.join)
+        yield* Blocking.run(functions.triple, 1)
+        yield* Blocking.run(functions.triple, 1)
+        expect(Atomics.load(memory, 2)).toBe(0)
+      }))
+
+    it.effect("C21: whose thread exits or throws where nobody catches fails, and later calls run on a new thread", () =>
+      Effect.gen(function*() {
+        expect(yield* reasonOf(Blocking.run(functions.exits, 3))).toMatchObject({ _tag: "ThreadDied", exitCode: 3 })
+        const late = yield* reasonOf(Blocking.run(functions.throwsLate))
+        expect(late).toMatchObject({ _tag: "ThreadDied", error: { message: "nobody catches this" } })
+        expect(yield* Blocking.run(functions.triple, 2)).toBe(6)
+      }))
+
+    it.effect("M1, M3: that takes longer than its limit fails with a reason of its own, and says whether a thread is busy", () =>
+      Effect.gen(function*() {
+        const { took, value } = yield* timed(
+          reasonOf(Blocking.run(functions.block, 400).pipe(Blocking.withOptions({ timeout: "50 millis" })))
+        )
+        expect(value).toMatchObject({ _tag: "TimedOut", within: 50, threadBusy: true })
+        expect(took).toBeLessThan(300)
+      }))
+
+    it.effect("M2: takes the limit nearest to the call, and none when that says so", () =>
+      Effect.gen(function*() {
+        const value = yield* Blocking.run(functions.block, 60).pipe(
+          Blocking.withOptions({ timeout: "none" }),
+          Blocking.withOptions({ timeout: "10 millis" })
+        )
+        expect(value).toBe(60)
+      }))
+
+    it.effect("is refused when it is no blocking function", () =>
+      Effect.gen(function*() {
+        const exit = yield* Effect.exit(Blocking.run((() => 1) as never))
+        expect(Exit.isFailure(exit) && Cause.squash(exit.cause)).toMatchObject({ _tag: "InvalidOption" })
+      }))
+
+    it.effect("C4, C9: knows task, app, annotations, level and trace of its caller", () =>
+      Effect.gen(function*() {
+        const info = yield* TaskScope.use("sensor", () => Blocking.run(functions.context)).pipe(
+          Effect.annotateLogs({ run: "17" }),
+          Effect.withSpan("reading")
+        )
+        expect(info).toMatchObject({
+          pool: "blocking",
+          task: "sensor/(body)",
+          function: "context",
+          minimumLogLevel: "Info"
+        })
+        expect(info.annotations).toMatchObject({ run: "17" })
+        expect(info.traceparent).toMatch(/^00-[0-9a-f]{32}-[0-9a-f]{16}-01$/)
+      }))
+  }
+)
+
+describe("a pool", () => {
+  it.live("C5: that nobody provides is named in the error", () =>
+    Effect.gen(function*() {
+      const exit = yield* Effect.exit(Blocking.run(functions.triple, 1) as Effect.Effect<number>)
+      expect(Exit.isFailure(exit) && String(Cause.squash(exit.cause))).toContain("BlockingPool.layer")
+    }))
+
+  it.live("C7: that has stopped refuses calls with a reason", () =>
+    Effect.gen(function*() {
+      const pool = yield* Effect.scoped(BlockingPool.make({ threads: 1 }))
+      const reason = yield* reasonOf(Effect.provideService(Blocking.run(functions.triple, 1), Blocking.Blocking, pool))
+      expect(reason).toMatchObject({ _tag: "PoolStopped", started: false })
+    }))
+
+  it.live("C8, L1, L4: of n lets the call n + 1 wait until one has ended", () =>
+    withPool(
+      { threads: 2 },
+      Effect.gen(function*() {
+        const memory = gate()
+        const held = [
+          yield* started(Blocking.run(functions.hold, memory)),
+          yield* started(Blocking.run(functions.hold, memory))
+        ]
+        yield* reaches(memory, 0, 2)
+        const third = yield* started(Blocking.run(functions.triple, 3))
+        yield* Effect.sleep("30 millis")
+        expect(third.pollUnsafe()).toBeUndefined()
+        expect(yield* status).toMatchObject({ busy: 2, queued: 1 })
+        set(memory, 1, 1)
+        expect(yield* Fiber.join(third)).toBe(9)
+        yield* Effect.forEach(held, Fiber.join)
+      })
+    ))
+
+  it.live("L2: has a place again after a call that threw", () =>
+    withPool(
+      { threads: 1 },
+      Effect.gen(function*() {
+        yield* Effect.flip(Blocking.run(functions.throwsError))
+        expect(yield* status).toMatchObject({ busy: 0, failed: 1 })
+        expect(yield* Blocking.run(functions.triple, 1)).toBe(3)
+      })
+    ))
+
+  it.live("L3: whose queue is full fails calls with a reason, and counts each", () =>
+    withPool(
+      { threads: 1, capacity: 0, whenFull: "fail" },
+      Effect.gen(function*() {
+        const memory = gate()
+        const holder = yield* started(Blocking.run(functions.hold, memory))
+        yield* reaches(memory, 0, 1)
+        // One more call lies ready on the thread as long as it is not known how long calls take.
+        const calls = yield* Effect.forEach(
+          Array.from({ length: 70 }),
+          () => started(Effect.exit(Blocking.run(functions.triple, 1)))
+        )
+        const rejected = (yield* status).rejected
+        expect(rejected).toBeGreaterThan(0)
+        set(memory, 1, 1)
+        yield* Fiber.join(holder)
+        const exits = yield* Effect.forEach(calls, Fiber.join)
+        expect(exits.filter(Exit.isFailure)).toHaveLength(rejected)
+      })
+    ))
+
+  it.live("C13: with an endless loop stops within its limit, and says which thread it was and where", () =>
+    Effect.gen(function*() {
+      const { took, value } = yield* timed(
+        withPool(
+          { threads: 1, stopWithin: "500 millis" },
+          Effect.gen(function*() {
+            yield* Effect.forkDetach(Blocking.run(functions.forever), { startImmediately: true })
+            yield* Effect.sleep("30 millis")
+          })
+        )
+      )
+      expect(took).toBeLessThan(900)
+      expect(value.warnings.join("\n")).toMatch(/Thread blocking-1 was ended: forever .* at spin \(.*functions\.ts:\d+/)
+    }))
+
+  it.live("C14, C17: with a thread in native code stops within its limit, and reports what is left behind, twice at most", () =>
+    Effect.gen(function*() {
+      const { took, value } = yield* timed(
+        withPool(
+          { threads: 1, stopWithin: "1200 millis", grace: 0 },
+          Effect.gen(function*() {
+            yield* Effect.forkDetach(Effect.exit(Blocking.run(functions.nativeSleep, 3)), { startImmediately: true })
+            yield* Effect.sleep("200 millis")
+          })
+        )
+      )
+      expect(took).toBeLessThan(2200)
+      const told = value.warnings.filter((line) => line.includes("blocking-1"))
+      expect(told.length).toBeGreaterThan(0)
+      expect(told.length).toBeLessThan(3)
+    }))
+
+  it.live("C15: that stops fails what waits, which never runs", () =>
+    Effect.gen(function*() {
+      const memory = gate()
+      const fibers = yield* Effect.scoped(Effect.gen(function*() {
+        const pool = yield* BlockingPool.make({ threads: 1, grace: 0 })
+        const on = Effect.provideService(Blocking.Blocking, pool)
+        const holder = yield* Effect.forkDetach(on(Effect.exit(Blocking.run(functions.hold, memory))), {
+          startImmediately: true
+        })
+        yield* reaches(memory, 0, 1)
+        const waiting = yield* Effect.forEach([1, 2, 3], () =>
+          Effect.forkDetach(on(reasonOf(Blocking.run(functions.counts, memory, 2))), { startImmediately: true }))
+        return { holder, waiting }
+      }))
+      for (const reason of yield* Effect.forEach(fibers.waiting, Fiber.join)) {
+        expect(reason).toMatchObject({ _tag: "PoolStopped", started: false })
+      }
+      expect(Exit.isFailure(yield* Fiber.join(fibers.holder))).toBe(true)
+      expect(Atomics.load(memory, 2)).toBe(0)
+    }))
+
+  it.live("C16, C18: whose threads are idle stops at once and logs nothing", () =>
+    Effect.gen(function*() {
+      const { took, value } = yield* timed(withPool({ threads: 2 }, Blocking.run(functions.triple, 1)))
+      expect(took).toBeLessThan(1000)
+      expect(value.warnings).toEqual([])
+    }))
+
+  it.live("C19: can be restarted ten times, with calls on fresh threads each time and none lost", () =>
+    withPool(
+      { threads: 2 },
+      Effect.gen(function*() {
+        const pool = yield* Blocking.Blocking
+        const threads = new Set<string>()
+        for (let round = 0; round < 10; round++) {
+          const running = yield* started(
+            Effect.forEach([1, 2, 3, 4], (n) => Blocking.run(functions.triple, n), { concurrency: 4 })
+          )
+          yield* pool.restart
+          expect(yield* Fiber.join(running)).toEqual([3, 6, 9, 12])
+          threads.add((yield* Blocking.run(functions.context)).thread)
+        }
+        expect(threads.size).toBe(10)
+        expect(yield* status).toMatchObject({ threads: 2, stuck: 0, died: 0, killed: 0 })
+      })
+    ))
+
+  it.live("grows when all threads are busy, and shrinks when they have been idle", () =>
+    withPool(
+      { threads: { min: 1, max: 3 }, idleAfter: "100 millis" },
+      Effect.gen(function*() {
+        expect((yield* status).threads).toBe(1)
+        yield* Effect.forEach([1, 2, 3], () => Blocking.run(functions.block, 100), { concurrency: 3 })
+        expect((yield* status).threads).toBe(3)
+        yield* Effect.sleep("600 millis")
+        expect((yield* status).threads).toBe(1)
+        expect(yield* Blocking.run(functions.triple, 1)).toBe(3)
+      })
+    ))
+
+  it.live("ends a thread that is out of memory, and only its call fails", () =>
+    withPool(
+      { threads: 2, resourceLimits: { maxOldGenerationSizeMb: 24 } },
+      Effect.gen(function*() {
+        const eating = yield* started(reasonOf(Blocking.run(functions.eatsMemory)))
+        const other = yield* started(Blocking.run(functions.block, 300))
+        expect(yield* Fiber.join(eating)).toMatchObject({ _tag: "ThreadDied" })
+        expect(yield* Fiber.join(other)).toBe(300)
+        expect(yield* Blocking.run(functions.triple, 1)).toBe(3)
+        expect(yield* status).toMatchObject({ died: 1, threads: 2 })
+      })
+    ))
+
+  it.live("L5, L6, L7: that is saturated warns once in each window, with its numbers, also without new calls", () =>
+    Effect.gen(function*() {
+      const busy = (threads: number) =>
+        Effect.forEach(Array.from({ length: threads }), () => Blocking.run(functions.block, 700), {
+          concurrency: 4,
+          discard: true
+        })
+      const options = { threads: 4, saturation: { threshold: 0.75, every: "250 millis" } } as const
+      const saturated = yield* withPool(options, busy(3))
+      const lines = saturated.warnings.filter((line) => line.includes("saturated"))
+      expect(lines[0]).toBe("Pool blocking is saturated: 3 of 4 threads are busy, 0 calls wait")
+      expect(lines.length).toBeGreaterThanOrEqual(2)
+      expect(lines.length).toBeLessThanOrEqual(3)
+      const calm = yield* withPool(options, busy(2))
+      expect(calm.warnings).toEqual([])
+    }))
+
+  it.live("M4: tells the timeouts of one function once a minute", () =>
+    Effect.gen(function*() {
+      const late = Effect.flip(
+        Blocking.run(functions.untilCancelled).pipe(Blocking.withOptions({ timeout: "10 millis" }))
+      )
+      const { value, warnings } = yield* withPool(
+        { threads: 1 },
+        Effect.andThen(Effect.replicateEffect(late, 3), status)
+      )
+      expect(value.timedOut).toBe(3)
+      expect(warnings).toEqual(["untilCancelled did not end within its limit of 10 ms"])
+    }))
+
+  it.live("M6: tells once that a call without a limit runs for long, and lets it run", () =>
+    Effect.gen(function*() {
+      const { value, warnings } = yield* withPool(
+        { threads: 1, stalledAfter: "50 millis", saturation: "none" },
+        Blocking.run(functions.block, 300)
+      )
+      expect(value).toBe(300)
+      expect(warnings).toEqual(["block has been running on blocking-1 for more than 50 ms without a limit"])
+    }))
+
+  it.live("counts busy threads in its metrics, not open promises", () =>
+    Effect.gen(function*() {
+      const read = (name: string) =>
+        Effect.map(Metric.snapshot, (all) => {
+          const found = all.find((metric) => metric.id === name)
+          return found === undefined
+            ? undefined
+            : "value" in found.state
+            ? found.state.value
+            : (found.state as { count: number }).count
+        })
+      yield* withPool(
+        { threads: 2, name: "metered" },
+        Effect.gen(function*() {
+          const memory = gate()
+          const calls = yield* Effect.forEach([1, 2, 3, 4], () => started(Blocking.run(functions.hold, memory)))
+          yield* reaches(memory, 0, 2)
+          expect(yield* read("ambit_blocking_busy_threads")).toBe(2)
+          expect(yield* read("ambit_blocking_queued_calls")).toBe(2)
+          set(memory, 1, 1)
+          yield* Effect.forEach(calls, Fiber.join)
+          expect(yield* read("ambit_blocking_completed_total")).toBe(4)
+        })
+      )
+      expect(yield* read("ambit_blocking_busy_threads")).toBeUndefined()
+    }).pipe(Effect.provideService(Metric.MetricRegistry, new Map())))
+
+  it.live("of its own keeps quick calls from waiting for slow ones", () =>
+    withPool(
+      { threads: 1 },
+      Effect.gen(function*() {
+        class Slow extends Context.Service<Slow, Blocking.Pool>()("test/Slow") {}
+        const slow = yield* BlockingPool.make({ name: "slow", threads: 1 })
+        const blocked = yield* started(
+          Blocking.run(functions.block, 400).pipe(Blocking.on(Slow), Effect.provideService(Slow, slow))
+        )
+        const { took } = yield* timed(Blocking.run(functions.triple, 1))
+        expect(took).toBeLessThan(200)
+        yield* Fiber.interrupt(blocked)
+      }).pipe(Effect.scoped)
+    ))
+
+  const badOptions: ReadonlyArray<readonly [string, BlockingPool.BlockingPoolOptions]> = [
+    ["threads", { threads: 0 }],
+    ["threads", { threads: Number.NaN }],
+    ["threads.min", { threads: { min: 3, max: 2 } }],
+    ["threads.max", { threads: { min: 0, max: 0 } }],
+    ["capacity", { capacity: -1 }],
+    ["whenFull", { whenFull: "drop" as never }],
+    ["grace", { grace: -1 }],
+    ["stopWithin", { stopWithin: 0 }],
+    ["idleAfter", { idleAfter: Number.NaN }],
+    ["saturation.threshold", { saturation: { threshold: 1.5 } }],
+    ["saturation.every", { saturation: { every: 0 } }],
+    ["name", { name: "a/b" }]
+  ]
+  it.live.each(badOptions)(
+    "U4, L8: with a bad option %s is refused before a thread starts",
+    ([option, options]) =>
+      Effect.gen(function*() {
+        const error = yield* Effect.flip(Effect.scoped(BlockingPool.make(options)))
+        expect(error).toMatchObject({ _tag: "InvalidOption" })
+        expect(error.message).toContain(option)
+      })
+  )
+})
