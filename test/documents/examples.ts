@@ -6,6 +6,7 @@
  *   ts import.meta.vitest title="a/b.ts"           the same, and its neighbours can import it by that name
  *   ts no-run title="why it does not run"          is only type-checked
  *   ts no-run title="a/b.ts: why it does not run"  the same, where its neighbours are
+ *   ts no-run title="it is in docs/examples/b.ts"  the same, and a part of a file that examples import
  */
 import { globSync, readFileSync } from "node:fs"
 import { join } from "node:path"
@@ -28,6 +29,9 @@ export interface Fence {
   readonly kind: "run" | "no-run" | "unmarked"
   readonly code: string
 }
+
+/** The file that a fence shows a part of. Examples import it as any other, and so do threads. */
+export const shownFile = ({ reason }: Fence): string | undefined => /^it is in (\S+)$/.exec(reason ?? "")?.[1]
 
 /** The file and the place in it, as editors and terminals make it clickable. */
 export const placeOf = (fence: Fence): string => `${fence.file}:${fence.line}`

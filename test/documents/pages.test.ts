@@ -1,8 +1,10 @@
-import { readFileSync } from "node:fs"
+import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, it } from "vitest"
-import { documents, type Fence, fencesIn, placeOf, root, sources } from "./examples.ts"
+import { documents, type Fence, fencesIn, placeOf, root, shownFile, sources } from "./examples.ts"
 import { anchorsOf, brokenLinksOf } from "./pages.ts"
+
+const contentOf = (file: string): string => readFileSync(join(root, file), "utf8")
 
 const namesOf = (fences: ReadonlyArray<Fence>): Array<string> => fences.map(placeOf)
 
@@ -30,8 +32,16 @@ describe("the documents", () => {
     expect(titles).toEqual([...new Set(titles)])
   })
 
+  it.each(documents)("%s shows parts of files as they are there", (file) => {
+    const differs = fencesIn(file).filter((fence) => {
+      const shown = shownFile(fence)
+      return shown !== undefined && !(existsSync(join(root, shown)) && contentOf(shown).includes(fence.code))
+    })
+    expect(namesOf(differs)).toEqual([])
+  })
+
   it.each(documents)("%s has no link to nothing", (file) => {
-    expect(brokenLinksOf(file, readFileSync(join(root, file), "utf8"))).toEqual([])
+    expect(brokenLinksOf(file, contentOf(file))).toEqual([])
   })
 })
 

@@ -25,11 +25,14 @@ const withExpectations = (code: string): string =>
     code
   )
 
+/** Where the examples of a page stand, as if they stood where the page is or where their title says. */
+const folderOf = (name: string, { file }: Fence): string => `${name}/${file.replaceAll("/", "_")}`
+
 /** Compiles examples and gives what the compiler says, with the places where they stand. */
 const check = (fences: ReadonlyArray<Fence>, name: string): Array<string> => {
   const places = new Map<string, Fence>()
   for (const fence of fences) {
-    const path = `${name}/${fence.file.replaceAll("/", "_")}/${fence.title ?? `line-${fence.line}.ts`}`
+    const path = `${folderOf(name, fence)}/${fence.title ?? `${dirname(fence.file)}/line-${fence.line}.ts`}`
     places.set(path, fence)
     mkdirSync(dirname(join(folder, path)), { recursive: true })
     writeFileSync(join(folder, path), "\n".repeat(fence.line) + withExpectations(fence.code))
@@ -44,6 +47,8 @@ const check = (fences: ReadonlyArray<Fence>, name: string): Array<string> => {
         incremental: false,
         declarationMap: false,
         rootDir: root,
+        // So an example finds the files around its page.
+        rootDirs: [root, ...new Set(fences.map((fence) => folderOf(name, fence)))],
         types: ["node"],
         typeRoots: [join(root, "docs/node_modules/@types")],
         pretty: false

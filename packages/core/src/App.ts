@@ -32,7 +32,7 @@ import {
   unbind
 } from "./internal/app.ts"
 import { wallTimeOf } from "./internal/clock.ts"
-import { endedByStandstill } from "./internal/close.ts"
+import { standstills } from "./internal/close.ts"
 import { CurrentHost } from "./internal/host.ts"
 import { checkLimit, resolveLimits } from "./internal/limit.ts"
 import { ownMemoMap } from "./internal/memo.ts"
@@ -370,7 +370,7 @@ const reasonAround = (app: AppImpl): string | undefined =>
 const stopAtLast = (app: AppImpl): Effect.Effect<void> =>
   Effect.flatMap(stopImpl(app, reasonAround(app) ?? "its layer was closed"), (report) =>
     // A host tells the standstill of all its apps itself.
-    endedByStandstill(report) && app.host === undefined
+    standstills.has(report) && app.host === undefined
       ? Effect.die(new StoodStill({ scope: app.path, stuck: stuckPaths(report) }))
       : Effect.void)
 

@@ -259,7 +259,7 @@ const ask = (
       app: appOf(scope),
       progress,
       answered: (exit) => {
-        if (call !== undefined) answered(call, Exit.isSuccess(exit))
+        if (call !== undefined) answered(call)
         resume(exit)
       },
       ended: (end) => {

@@ -280,7 +280,22 @@ export interface TreeTask {
 }
 
 /**
- * One app in a `Tree`, with its live tasks.
+ * One call of a blocking function in a `Tree`. `task` is the path of the task that
+ * made it, `thread` the thread that runs it, once one does, and `age` is
+ * milliseconds.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface TreeCall {
+  readonly task: string
+  readonly name: string
+  readonly thread: string | undefined
+  readonly age: number
+}
+
+/**
+ * One app in a `Tree`, with its live tasks and calls.
  *
  * @category models
  * @since 0.1.0
@@ -290,6 +305,7 @@ export interface TreeApp {
   readonly state: Lowercase<AppState["_tag"]>
   readonly dependsOn: ReadonlyArray<string>
   readonly tasks: ReadonlyArray<TreeTask>
+  readonly calls: ReadonlyArray<TreeCall>
 }
 
 /**
@@ -315,13 +331,30 @@ const treeTasks = (scope: ScopeImpl): Array<TreeTask> => [
   ...[...scope.children].filter((child) => child.stop === undefined).flatMap(treeTasks)
 ]
 
+const treeCalls = (scope: ScopeImpl): Array<TreeCall> => [
+  ...[...scope.calls].map((call) => {
+    const state = call.job.state()
+    return {
+      task: call.taskPath,
+      name: call.name,
+      thread: state._tag === "Running" ? state.thread : undefined,
+      age: now(scope.clock) - call.startedAt
+    }
+  }),
+  ...[...scope.children].filter((child) => child.stop === undefined).flatMap(treeCalls)
+]
+
 const treeApp = (app: AppImpl): TreeApp => ({
   path: app.path,
   state: stateNames[app.phase._tag],
   dependsOn: [...app.dependencies].map((dependency) => dependency.path),
-  // Also what an earlier life had to give up.
-  tasks: [...app.parent?.children ?? []].filter((scope) => scope.path === app.path).flatMap(treeTasks)
+  tasks: scopesOf(app).flatMap(treeTasks),
+  calls: scopesOf(app).flatMap(treeCalls)
 })
+
+// Also what an earlier life had to give up.
+const scopesOf = (app: AppImpl): Array<ScopeImpl> =>
+  [...app.parent?.children ?? []].filter((scope) => scope.path === app.path)
 
 /**
  * A snapshot of everything alive: the apps with their states and dependencies,

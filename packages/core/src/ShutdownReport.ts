@@ -44,12 +44,13 @@ export const TaskOutcome = Schema.Literals([
 export type TaskOutcome = typeof TaskOutcome.Type
 
 /**
- * Whether a task is waited for (`foreground`) or not (`background`).
+ * Whether a task is waited for (`foreground`) or not (`background`), or is a call
+ * of a blocking function that a thread still runs (`blocking`).
  *
  * @category models
  * @since 0.1.0
  */
-export const TaskKind = Schema.Literals(["foreground", "background"])
+export const TaskKind = Schema.Literals(["foreground", "background", "blocking"])
 
 /**
  * The type of `TaskKind`.
@@ -76,7 +77,7 @@ export type TaskKind = typeof TaskKind.Type
  */
 export const TaskReport = Schema.Struct({
   path: Schema.String,
-  kind: Schema.Literals([...TaskKind.literals, "blocking"]),
+  kind: TaskKind,
   outcome: TaskOutcome,
   age: Schema.Finite,
   took: Schema.Finite,

@@ -139,7 +139,7 @@ export interface Task<out A = unknown, out E = unknown> {
  * @since 0.1.0
  */
 export interface SpawnOptions {
-  readonly kind?: TaskKind | undefined
+  readonly kind?: "foreground" | "background" | undefined
   readonly startImmediately?: boolean | undefined
   readonly onFailure?: OnFailure | undefined
   readonly stopWithin?: Duration.Input | undefined

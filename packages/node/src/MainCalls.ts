@@ -15,11 +15,22 @@ import type { Contract } from "./Thread.ts"
  * @category models
  * @since 0.1.0
  */
-export type Handlers<Calls, R> = {
+export type Handlers<Calls> = {
   readonly [method in keyof Calls]: Calls[method] extends (...args: infer Args) => infer A
-    ? (...args: Args) => Effect.Effect<A, unknown, R>
+    ? (...args: Args) => Effect.Effect<A, unknown, unknown>
     : never
 }
+
+/**
+ * What handlers require.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Requirements<H> = {
+  readonly [method in keyof H]: H[method] extends (...args: never) => Effect.Effect<unknown, unknown, infer R> ? R
+    : never
+}[keyof H]
 
 type HandlerOf<R> = (...args: ReadonlyArray<never>) => Effect.Effect<unknown, unknown, R>
 
@@ -73,38 +84,35 @@ export const offer: {
    * @category offering
    * @since 0.1.0
    */
-  <Calls, R2>(
+  <Calls, H extends Handlers<Calls>>(
     contract: Contract<Calls>,
-    handlers: Handlers<Calls, R2>
-  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R | R2>
+    handlers: H
+  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R | Requirements<H>>
   /**
    * Offers effects to the blocking functions that an effect runs. Data-first.
    *
    * @category offering
    * @since 0.1.0
    */
-  <A, E, R, Calls, R2>(
+  <A, E, R, Calls, H extends Handlers<Calls>>(
     self: Effect.Effect<A, E, R>,
     contract: Contract<Calls>,
-    handlers: Handlers<Calls, R2>
-  ): Effect.Effect<A, E, R | R2>
-} = dual(3, <A, E, R, Calls, R2>(
+    handlers: H
+  ): Effect.Effect<A, E, R | Requirements<H>>
+} = dual(3, <A, E, R, Calls, H extends Handlers<Calls>>(
   self: Effect.Effect<A, E, R>,
   contract: Contract<Calls>,
-  handlers: Handlers<Calls, R2>
-): Effect.Effect<A, E, R | R2> =>
-  Effect.contextWith((context: Context.Context<R2>) => {
+  handlers: H
+): Effect.Effect<A, E, R | Requirements<H>> =>
+  Effect.contextWith((context: Context.Context<Requirements<H>>) => {
+    // What a handler requires is taken from where it is offered; who calls, from where it is called.
     const ready: Record<string, Handler> = {}
-    for (const [method, handler] of Object.entries<HandlerOf<R2>>(handlers)) {
-      // What a handler requires is taken from where it is offered; who calls, from where it is called.
+    const given: Readonly<Record<string, HandlerOf<Requirements<H>>>> = handlers as never
+    for (const [method, handler] of Object.entries(given)) {
       ready[method] = (...args) =>
         Effect.contextWith((calling: Context.Context<never>) =>
           Effect.provideContext(handler(...args), Context.merge(context, calling))
         )
     }
-    return Effect.updateService(
-      self,
-      Offers,
-      (offers) => new Map([...offers, [contract.name, ready]])
-    )
+    return Effect.updateService(self, Offers, (offers) => new Map([...offers, [contract.name, ready]]))
   }))

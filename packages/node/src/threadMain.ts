@@ -89,9 +89,13 @@ const ask: NonNullable<RunningCall["ask"]> = (how, contract, method, args, withi
   while (true) {
     const wake = Atomics.load(memory, words.wake)
     const answer = answerTo(question)
-    if (answer !== undefined) {
-      if (answer[1]) return answer[2]
-      throw decodeThrown(answer[2])
+    switch (answer?.[1]) {
+      case "value":
+        return answer[2]
+      case "thrown":
+        throw decodeThrown(answer[2])
+      case "refused":
+        throw new CallRefused(contract, method, answer[2])
     }
     if (Atomics.load(memory, words.closing) === 1) {
       withdraw(question)

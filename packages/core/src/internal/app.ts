@@ -11,9 +11,9 @@
  *
  * Invariants
  * - `move` is the only place that moves the state of an app.
- * - Once the layer of an app is closed, the app never starts again. (App.test.ts)
+ * - Once the layer of an app is closed, the app never starts again. (App.restart.test.ts)
  * - An app is bound to the newest services of what it depends on when it starts,
- *   and at no other time. (App.test.ts)
+ *   and at no other time. (App.restart.test.ts)
  * - Hooks run while the tasks live, and resources are released after the tasks
  *   have ended or were given up. (App.test.ts)
  * - Everything that is user code runs in a fiber that a wait with a deadline
@@ -40,7 +40,7 @@ import {
   summary
 } from "../ShutdownReport.ts"
 import { now, waitUntil, wallTimeOf } from "./clock.ts"
-import { awaitStopOf, deadlineAround, endedByStandstill, liveWithin, standstills, startClose } from "./close.ts"
+import { awaitStopOf, deadlineAround, liveWithin, standstills, startClose } from "./close.ts"
 import { countsOf } from "./counts.ts"
 import type { HostImpl } from "./host.ts"
 import { awaitQuiet } from "./idle.ts"
@@ -586,7 +586,7 @@ const stopper = (app: AppImpl, life: Life, stopping: Stop): Effect.Effect<void> 
   })
   return Effect.gen(function*() {
     const closed = yield* closing
-    if (endedByStandstill(closed)) stopping.stalled = true
+    if (standstills.has(closed)) stopping.stalled = true
     const released = yield* release(app, life, stopping)
     const report = reportOf(app, stopping, closed, released)
     if (stopping.stalled) standstills.add(report)

@@ -2,41 +2,37 @@
  * The calls of blocking functions that the tasks of a scope have made.
  *
  * A fiber that waits for a thread is free as soon as it is interrupted, while
- * the thread may go on for a while. A scope waits for that too, so the call is
- * a member of the scope until no code of it runs any more.
+ * the thread may go on for a while. From then on the call is a task of the scope
+ * by itself: a close waits for it, gives it up and reports it like any other.
  *
  * Invariants
- * - A call goes Waiting → Leaving → Abandoned → Ended, or takes a shortcut to
- *   the right. `moveTo` is the only place that moves it.
- * - `leaving` of a scope counts its calls that are Leaving: those that a close
- *   waits for beyond the tasks. (node/report.test.ts)
+ * - A call is in `calls` of its scope until no code of it runs any more, or a
+ *   thread that cannot be ended has it. (node/report.test.ts)
+ * - It is a task only while nobody else waits for it.
  */
 import type * as Context from "effect/Context"
-import { type CallEnd, type CallState, type Job } from "../Blocking.ts"
-import { formatMillis, type TaskOutcome, type TaskReport } from "../ShutdownReport.ts"
+import * as Effect from "effect/Effect"
+import type { CallEnd, Job } from "../Blocking.ts"
+import type { TaskOutcome } from "../ShutdownReport.ts"
 import { now } from "./clock.ts"
-import { say } from "./say.ts"
-import { notify, type ScopeImpl } from "./state.ts"
-
-export type CallPhase =
-  | { readonly _tag: "Waiting" }
-  | { readonly _tag: "Leaving" }
-  | { readonly _tag: "Abandoned"; readonly at: number }
-  | { readonly _tag: "Ended"; readonly at: number; readonly outcome: TaskOutcome }
-
-const waiting: CallPhase = { _tag: "Waiting" }
-const leaving: CallPhase = { _tag: "Leaving" }
+import { observeLater } from "./spawn.ts"
+import { defaultSettings, link, notify, running, type ScopeImpl, TaskImpl } from "./state.ts"
+import { abandon } from "./stopTask.ts"
 
 export class CallImpl {
   readonly scope: ScopeImpl
-  /** The path of the task that made the call, and the name of the call. */
   readonly taskPath: string
   readonly name: string
   readonly context: Context.Context<never>
   readonly startedAt: number
   job!: Job
-  phase: CallPhase = waiting
+  outcome: TaskOutcome = "interrupted"
+  /** Where the thread was when it was ended, or given up. */
   stack: string | undefined = undefined
+  over = false
+  /** The call as a task of its own, and how that ends. */
+  task: TaskImpl | undefined = undefined
+  end: (() => void) | undefined = undefined
 
   constructor(scope: ScopeImpl, taskPath: string, name: string, context: Context.Context<never>) {
     this.scope = scope
@@ -47,35 +43,26 @@ export class CallImpl {
     scope.calls.add(this)
   }
 
-  get path(): string {
-    return `${this.taskPath}/${this.name}`
+  get place(): string | undefined {
+    return this.stack?.split("\n")[0]
   }
 }
 
-const moveTo = (call: CallImpl, phase: CallPhase): void => {
-  const { scope } = call
-  if (call.phase._tag === "Leaving") scope.leaving--
-  if (phase._tag === "Leaving") scope.leaving++
-  call.phase = phase
-  // The calls of a scope that stops are lines of its report.
-  if (phase._tag === "Ended" && scope.state._tag === "Open") scope.calls.delete(call)
-  if (phase._tag !== "Leaving") notify(scope)
-}
-
 /** The thread has answered the fiber that waits. */
-export const answered = (call: CallImpl, well: boolean): void => {
-  if (call.phase._tag !== "Waiting") return
-  moveTo(call, { _tag: "Ended", at: now(call.scope.clock), outcome: well ? "completed" : "failed" })
+export const answered = (call: CallImpl): void => {
+  call.over = true
+  call.scope.calls.delete(call)
 }
 
-/** The fiber does not wait any more; the thread gets at most as long as the scope has. */
+/** The fiber does not wait any more. */
 export const leave = (call: CallImpl): void => {
-  if (call.phase._tag !== "Waiting") return
-  moveTo(call, leaving)
+  if (call.over) return
   call.job.cancel(timeLeft(call.scope))
+  // What had not begun is over by now.
+  if (!call.over) becomeTask(call)
 }
 
-/** A scope that has to end gives its threads the most of what it has left, and keeps some to end them. */
+/** A scope that has to end keeps some of its time to end threads, and gives the rest to what runs there. */
 const keptBack = 0.2
 
 const timeLeft = (scope: ScopeImpl): number => {
@@ -84,6 +71,30 @@ const timeLeft = (scope: ScopeImpl): number => {
     if (at.state._tag === "Stopping") left = Math.min(left, at.state.deadline - now(at.clock), at.stopWithin)
   }
   return Math.max(0, left * (1 - keptBack))
+}
+
+const becomeTask = (call: CallImpl): void => {
+  const { scope } = call
+  // Its report is out. The pool says what becomes of the thread.
+  if (scope.state._tag === "Closed") return
+  const name = `${call.taskPath.slice(scope.path.length + 1)}/${call.name}`
+  const task = new TaskImpl(scope, name, scope.names.take(name), false, defaultSettings, call.startedAt, running)
+  task.call = call
+  call.task = task
+  task.phase = {
+    _tag: "Stopping",
+    since: now(scope.clock),
+    reason: "nobody waits for the call any more",
+    begun: true,
+    lastEnd: undefined
+  }
+  link(scope, task)
+  scope.names.keep(name)
+  const ending = Effect.callback<void>((resume) => {
+    call.end = () => resume(Effect.void)
+  })
+  task.fiber = Effect.runForkWith(call.context)(ending, { uninterruptible: true })
+  observeLater(task)
 }
 
 const outcomes: Record<CallEnd["_tag"], TaskOutcome> = {
@@ -95,50 +106,14 @@ const outcomes: Record<CallEnd["_tag"], TaskOutcome> = {
 
 /** What became of a call that nobody waits for. */
 export const ended = (call: CallImpl, end: CallEnd): void => {
-  const at = now(call.scope.clock)
-  const before = call.phase
-  if (before._tag === "Ended") return
   if ("stack" in end && end.stack !== undefined) call.stack = end.stack
   if (end._tag === "Stuck") {
-    if (before._tag === "Leaving") moveTo(call, { _tag: "Abandoned", at })
-    return
+    if (call.task === undefined) return
+    abandon(call.task, now(call.scope.clock))
+    return notify(call.scope)
   }
-  moveTo(call, { _tag: "Ended", at, outcome: outcomes[end._tag] })
-  if (before._tag === "Abandoned") {
-    say(
-      call.context,
-      "Warn",
-      `Call ${call.path} ended after all, ${formatMillis(at - before.at)} after it was abandoned`,
-      {
-        call: call.path
-      }
-    )
-  }
+  call.outcome = outcomes[end._tag]
+  call.over = true
+  call.scope.calls.delete(call)
+  call.end?.()
 }
-
-/** Gives up what the threads still run of a scope. */
-export const giveUpCalls = (scope: ScopeImpl): void => {
-  const at = now(scope.clock)
-  for (const call of scope.calls) {
-    if (call.phase._tag === "Leaving") moveTo(call, { _tag: "Abandoned", at })
-  }
-}
-
-/** The line of a call in a report. */
-export const reportCall = (call: CallImpl, since: number, round: (millis: number) => number): TaskReport => {
-  const { phase, stack } = call
-  const at = phase._tag === "Ended" || phase._tag === "Abandoned" ? phase.at : now(call.scope.clock)
-  const place = stack?.split("\n")[0]?.trim()
-  return {
-    path: call.path,
-    kind: "blocking",
-    outcome: phase._tag === "Ended" ? phase.outcome : "abandoned",
-    age: round(at - call.startedAt),
-    took: round(at - since),
-    ...(place === undefined ? {} : { place }),
-    ...(stack === undefined ? {} : { stack })
-  }
-}
-
-/** What a call is doing, for a look at everything alive. */
-export const callState = (call: CallImpl): CallState => call.job.state()

@@ -202,11 +202,15 @@ const giveUpTree = (scope: ScopeImpl, which: (task: TaskImpl) => boolean): void 
 
 const waitsForClose = (task: TaskImpl): boolean => task.closesAwaited.length > 0
 
+// Where the thread of a call was when it was ended.
+const stackOf = ({ call }: TaskImpl): { readonly place?: string; readonly stack?: string } =>
+  call?.stack === undefined ? {} : { place: call.place!, stack: call.stack }
+
 /** The line of a task; a live one has none yet. */
 const reportTask = (task: TaskImpl, since: number): TaskReport | undefined => {
   const { phase } = task
   if (phase._tag !== "Ended" && phase._tag !== "Abandoned") return undefined
-  const identity = { path: task.path, kind: task.kind }
+  const identity = { path: task.path, kind: task.kind, ...stackOf(task) }
   const times = { age: roundMillis(phase.at - task.startedAt), took: roundMillis(phase.at - since) }
   if (phase._tag === "Abandoned") {
     return { ...identity, outcome: "abandoned", ...times, ...(phase.place === undefined ? {} : { place: phase.place }) }
@@ -460,8 +464,6 @@ const nextOwnLimit = (tasks: ReadonlyArray<TaskImpl>, released: number | undefin
 
 /** The reports of closes that ended because a virtual clock stood still. */
 export const standstills = new WeakSet<ShutdownReport>()
-
-export const endedByStandstill = (report: ShutdownReport): boolean => standstills.has(report)
 
 /**
  * Begins the close in this very call and gives the wait for it. Nobody's

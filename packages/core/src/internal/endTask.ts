@@ -15,6 +15,7 @@ import { emit, listened, say } from "./say.ts"
 import { type Ended, leaveLive, letGo, notify, type Phase, type ScopeImpl, type TaskImpl, unlink } from "./state.ts"
 
 const outcomeOf = (task: TaskImpl, exit: Exit.Exit<unknown, unknown>): TaskOutcome => {
+  if (task.call !== undefined) return task.call.outcome
   if (Exit.isSuccess(exit)) return "completed"
   if (!Cause.hasInterruptsOnly(exit.cause)) return "failed"
   const phase = task.phase

@@ -32,7 +32,7 @@ import { type AppReport, makeLazily, roundMillis, type ShutdownReport, stuckPath
 import { StoodStill } from "../TaskScope.ts"
 import { type AppImpl, withoutInterrupts } from "./app.ts"
 import { now, type WaitEnd, waitUntil, wallTimeOf } from "./clock.ts"
-import { endedByStandstill, standstills, startClose } from "./close.ts"
+import { standstills, startClose } from "./close.ts"
 import { countsOf } from "./counts.ts"
 import { awaitQuiet } from "./idle.ts"
 import { makeScope } from "./makeScope.ts"
@@ -98,7 +98,7 @@ export class HostImpl {
   }
 
   appStopped(app: AppImpl, since: number, report: ShutdownReport): void {
-    if (endedByStandstill(report)) this.stalled = true
+    if (standstills.has(report)) this.stalled = true
     // The report of an app inside of an app is part of that one's.
     if (app.parent === this.root && !Deferred.isDoneUnsafe(this.ready)) this.stopped.push({ since, report })
   }
@@ -158,7 +158,7 @@ export const launch = (
       const report = yield* stop(host, request, build, layers, failed)
       say(context, report.clean ? "Info" : "Warn", summary(report), { host: host.name })
       yield* giveReport(host, report, settings, clock)
-      if (endedByStandstill(report)) {
+      if (standstills.has(report)) {
         return yield* Effect.die(new StoodStill({ scope: host.name, stuck: stuckPaths(report) }))
       }
       // The error of what did not start says more than what became of the others, or that somebody asked for a stop.
@@ -288,7 +288,7 @@ const stop = (
     const closed = yield* ended
     if (end === "deadline") yield* waitUntil(Fiber.await(closing), clock, deadline, progress)
     const report = makeReport(host, request, since, deadline, closed, closing)
-    if (end === "standstill" || host.stalled || endedByStandstill(closed)) standstills.add(report)
+    if (end === "standstill" || host.stalled || standstills.has(closed)) standstills.add(report)
     return report
   })
 

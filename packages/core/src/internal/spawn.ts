@@ -159,7 +159,7 @@ const pathOfCurrentTask = {
 }
 
 // Apart from `fork`, so that a task which has ended by now costs no closure and none of its context.
-const observeLater = <A, E>(task: TaskImpl<A, E>): void => {
+export const observeLater = <A, E>(task: TaskImpl<A, E>): void => {
   task.fiber.addObserver((exit) => observe(task, exit, task.fiber.context))
 }
 

@@ -20,7 +20,7 @@ import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import type * as Queue from "effect/Queue"
-import type { ShutdownReport, TaskOutcome } from "../ShutdownReport.ts"
+import type { ShutdownReport, TaskKind, TaskOutcome } from "../ShutdownReport.ts"
 import type { OnFailure, TaskEvent, TaskFailure, TaskStatus } from "../Task.ts"
 import type { CallImpl } from "./calls.ts"
 import { wallTimeOf } from "./clock.ts"
@@ -90,6 +90,8 @@ export class TaskImpl<A = unknown, E = unknown> {
   closesAwaited: ReadonlyArray<ScopeImpl> = none
   /** How many of the fibers of this task wait in `awaitIdle`. */
   idlesAwaited = 0
+  /** The call of a blocking function that this is, when its fiber has left it to its thread. */
+  call: CallImpl | undefined = undefined
   // The registry is a list through the tasks themselves: no hashing, no entry to allocate.
   previous: TaskImpl | undefined = undefined
   next: TaskImpl | undefined = undefined
@@ -120,7 +122,8 @@ export class TaskImpl<A = unknown, E = unknown> {
     return joinPath(this.scope.path, this.name, this.ordinal)
   }
 
-  get kind(): "foreground" | "background" {
+  get kind(): TaskKind {
+    if (this.call !== undefined) return "blocking"
     return this.foreground ? "foreground" : "background"
   }
 
@@ -249,10 +252,8 @@ export class ScopeImpl {
     undefined
   /** Tasks with a limit of their own; while there is none, nobody looks for them. */
   ownLimits = false
-  /** What its tasks run on threads, and what threads still run of its tasks. */
+  /** What its tasks run on threads, or have left there. */
   readonly calls = new Set<CallImpl>()
-  /** Calls that nobody waits for any more but whose thread has not ended; a close waits for them. */
-  leaving = 0
   readonly names = new Names()
   /** Those that are not closed, and closed ones in which something given up still runs. */
   readonly children = new Set<ScopeImpl>()

@@ -60,7 +60,7 @@ export const abandon = (task: TaskImpl, at: number): void => {
     since: phase._tag === "Stopping" ? phase.since : at,
     reason: phase._tag === "Stopping" ? phase.reason : "",
     at,
-    place: placeOf(task.fiber)
+    place: task.call === undefined ? placeOf(task.fiber) : task.call.place
   }
   if (listened(task.scope)) {
     emit(task.scope, { _tag: "Abandoned", path: task.path, kind: task.kind, place: task.phase.place })

@@ -1,9 +1,12 @@
 /**
  * What a thread asks for, done on the main thread.
  *
- * Invariant: the effect of a question is a task of the caller's scope, so it is
- * named, listed and stopped like any other. A question that was taken back, or
- * answered with an error here, has not run. (node/MainCalls.test.ts)
+ * The effect of a call belongs to the call: it is interrupted with it, and the
+ * call is not over before it. What is posted or spawned is a task of the
+ * caller's scope, since nobody waits for it.
+ *
+ * Invariant: a question that was taken back before it began, or that is refused
+ * here, has not run. (node/MainCalls.test.ts)
  */
 import * as Task from "@ambit/core/Task"
 import type { TaskScope } from "@ambit/core/TaskScope"
@@ -12,26 +15,35 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { PoolJob } from "./job.ts"
-import { CurrentJob, type Handler, Offers } from "./offers.ts"
+import { CurrentJob, Offers } from "./offers.ts"
 import type { PoolThread } from "./poolThread.ts"
 import { type AskFrame, openQuestion, takenQuestion } from "./protocol.ts"
 import { say } from "./say.ts"
 import { CallRefused } from "./threadError.ts"
 import { encodeThrown } from "./thrown.ts"
 
-/** The thread does not wait any more: what it asked for is to stop. */
+/** The thread does not wait any more: what runs for it is to stop. */
 export const endQuestion = (job: PoolJob): void => {
-  const { question } = job
   job.question = undefined
-  question?.stop?.()
+  for (const effect of job.effects ?? []) effect.interruptUnsafe()
+}
+
+/** Does something as soon as no effect of a job runs any more. */
+export const whenQuiet = (job: PoolJob, next: () => void): void => {
+  for (const effect of job.effects ?? []) {
+    effect.addObserver(() => whenQuiet(job, next))
+    return
+  }
+  next()
 }
 
 export const answerQuestion = (
   fallback: Context.Context<never>,
   thread: PoolThread,
   job: PoolJob | undefined,
-  [, , how, question, contract, method, args]: AskFrame
+  frame: AskFrame
 ): void => {
+  const [, , how, question, contract, method, args] = frame
   if (how === "withdraw") {
     if (job?.question?.number === question) endQuestion(job)
     return
@@ -39,71 +51,64 @@ export const answerQuestion = (
   // A post waits for nothing, so nobody can have taken it back.
   if (how !== "post" && !thread.takeQuestion(openQuestion(question), takenQuestion(question))) return
   const context = job?.request.context ?? fallback
-  const name = `${contract}.${method}`
-  const refuse = (error: unknown): void => {
-    if (how === "post") {
-      say(context, "Warn", `${name} was posted by a thread and has not run: ${messageOf(error)}`, {
-        thread: thread.name
-      })
-    } else thread.answer([question, false, encodeThrown(error)])
-  }
   const handler = Context.get(context, Offers).get(contract)?.[method]
-  if (handler === undefined) return refuse(new CallRefused(contract, method, "notOffered"))
-  if (how === "call" && job !== undefined) job.question = { number: question, what: name, stop: undefined }
+  if (handler === undefined) {
+    if (how === "post") notRun(context, thread, new CallRefused(contract, method, "notOffered"))
+    else thread.answer([question, "refused", "notOffered"])
+    return
+  }
+  const effect = Effect.suspend(() => handler(...args as ReadonlyArray<never>))
+  if (how === "call") call(context, thread, job, question, `${contract}.${method}`, effect)
+  else start(context, thread, how, question, `${contract}.${method}`, effect)
+}
 
-  const spawned = spawn(context, handler, args, name, how === "call" ? job : undefined)
-  if (Exit.isFailure(spawned)) {
+const call = (
+  context: Context.Context<never>,
+  thread: PoolThread,
+  job: PoolJob | undefined,
+  question: number,
+  what: string,
+  effect: Effect.Effect<unknown, unknown>
+): void => {
+  if (job !== undefined) job.question = { number: question, what }
+  const fiber = Effect.runForkWith(context)(Effect.provideService(effect, CurrentJob, job))
+  if (job !== undefined && fiber.pollUnsafe() === undefined) (job.effects ??= new Set()).add(fiber)
+  fiber.addObserver((exit) => {
+    job?.effects?.delete(fiber)
     if (job?.question?.number === question) job.question = undefined
-    return refuse(Cause.squash(spawned.cause))
-  }
-  const task = spawned.value
-  if (how === "spawn") return answerWith(thread, question, Exit.succeed(task.path), contract, method)
-  if (how === "post") return
-  if (job?.question?.number === question) {
-    job.question = {
-      number: question,
-      what: name,
-      stop: () => void Effect.runForkWith(context)(task.interrupt("its thread does not wait any more"))
-    }
-  }
-  task.fiber.addObserver((exit) => {
-    if (job?.question?.number === question) job.question = undefined
-    answerWith(thread, question, exit, contract, method)
+    answer(thread, question, exit)
   })
 }
 
-const messageOf = (error: unknown): string => error instanceof Error ? error.message : String(error)
-
-// The failure of a call is told to the thread, which decides; a post and a task have nobody else to tell.
-const spawn = (
-  context: Context.Context<never>,
-  handler: Handler,
-  args: ReadonlyArray<unknown>,
-  name: string,
-  caller: PoolJob | undefined
-) =>
-  Effect.runSyncExitWith(context as Context.Context<TaskScope>)(
-    Effect.suspend(() => handler(...args as ReadonlyArray<never>)).pipe(
-      Effect.provideService(CurrentJob, caller),
-      Task.spawn(name, caller === undefined ? {} : { onFailure: "ignore" })
-    )
-  )
-
-const answerWith = (
-  thread: PoolThread,
-  question: number,
-  exit: Exit.Exit<unknown, unknown>,
-  contract: string,
-  method: string
-): void => {
+const answer = (thread: PoolThread, question: number, exit: Exit.Exit<unknown, unknown>): void => {
+  if (Exit.isFailure(exit)) {
+    if (Cause.hasInterruptsOnly(exit.cause)) thread.answer([question, "refused", "closing"])
+    else thread.answer([question, "thrown", encodeThrown(Cause.squash(exit.cause))])
+    return
+  }
   try {
-    if (Exit.isSuccess(exit)) return thread.answer([question, true, exit.value])
-    const error = Cause.hasInterruptsOnly(exit.cause)
-      ? new CallRefused(contract, method, "closing")
-      : Cause.squash(exit.cause)
-    thread.answer([question, false, encodeThrown(error)])
+    thread.answer([question, "value", exit.value])
   } catch (error) {
     // The value cannot be cloned; the error can.
-    thread.answer([question, false, encodeThrown(error)])
+    thread.answer([question, "thrown", encodeThrown(error)])
   }
 }
+
+const start = (
+  context: Context.Context<never>,
+  thread: PoolThread,
+  how: "post" | "spawn",
+  question: number,
+  what: string,
+  effect: Effect.Effect<unknown, unknown>
+): void => {
+  const spawned = Effect.runSyncExitWith(context as Context.Context<TaskScope>)(Task.spawn(effect, what))
+  if (how === "spawn") return answer(thread, question, Exit.map(spawned, (task) => task.path))
+  if (Exit.isFailure(spawned)) notRun(context, thread, Cause.squash(spawned.cause))
+}
+
+/** Nobody waits for a post, so this is the only place that hears of it. */
+const notRun = (context: Context.Context<never>, thread: PoolThread, error: unknown): void =>
+  say(context, "Warn", `A thread posted in vain: ${error instanceof Error ? error.message : String(error)}`, {
+    thread: thread.name
+  })

@@ -6,6 +6,7 @@
  * queue of the pool. `pool.ts` and `poolThread.ts` move it.
  */
 import type { CallState, Job, Request } from "@ambit/core/Blocking"
+import type * as Fiber from "effect/Fiber"
 import type { PoolImpl } from "./pool.ts"
 import type { PoolThread } from "./poolThread.ts"
 import type { Timer } from "./realTime.ts"
@@ -14,8 +15,6 @@ import type { Timer } from "./realTime.ts"
 export interface Question {
   readonly number: number
   readonly what: string
-  /** Interrupts what runs for it, once it does. */
-  readonly stop: (() => void) | undefined
 }
 
 export class PoolJob implements Job {
@@ -33,6 +32,8 @@ export class PoolJob implements Job {
   graceTimer: Timer = undefined
   /** What its thread waits for, while it does. */
   question: Question | undefined = undefined
+  /** What runs on the main thread for it: the effect of its question, and those of questions that were taken back. */
+  effects: Set<Fiber.Fiber<unknown, unknown>> | undefined = undefined
   /** The job whose effect called for this one. */
   readonly parent: PoolJob | undefined
   /** The jobs that effects of this one wait for. */

@@ -17,6 +17,7 @@
 import {
   BlockingError,
   type BlockingReason,
+  type CallEnd,
   FunctionMissing,
   FunctionThrew,
   ModuleFailed,
@@ -31,7 +32,7 @@ import {
 import * as Context from "effect/Context"
 import * as Exit from "effect/Exit"
 import type { ResourceLimits } from "node:worker_threads"
-import { answerQuestion, endQuestion } from "./ask.ts"
+import { answerQuestion, endQuestion, whenQuiet } from "./ask.ts"
 import { JobQueue, PoolJob, waitsForQueue } from "./job.ts"
 import { CurrentJob } from "./offers.ts"
 import { metaOf, PoolThread } from "./poolThread.ts"
@@ -215,7 +216,13 @@ export class PoolImpl {
   private answer(job: PoolJob, exit: Exit.Exit<unknown, BlockingError>): void {
     this.finish(job)
     this.counts[Exit.isSuccess(exit) ? "completed" : "failed"]++
-    job.request.answered(exit)
+    whenQuiet(job, () => job.request.answered(exit))
+  }
+
+  /** The last that happens to a job that nobody waits for. */
+  private leave(job: PoolJob, end: CallEnd): void {
+    this.finish(job)
+    whenQuiet(job, () => job.request.ended(end))
   }
 
   private finish(job: PoolJob): void {
@@ -229,8 +236,7 @@ export class PoolImpl {
     thread.release(job)
     thread.countAnswer()
     if (!job.cancelled) return this.answer(job, exit)
-    this.finish(job)
-    job.request.ended({ _tag: "Returned" })
+    this.leave(job, { _tag: "Returned" })
   }
 
   readonly frame = (thread: PoolThread, frame: ToMain): void => {
@@ -269,8 +275,7 @@ export class PoolImpl {
     job.cancelled = true
     this.counts.cancelled++
     if (this.takeBack(job)) {
-      this.finish(job)
-      job.request.ended({ _tag: "NeverStarted" })
+      this.leave(job, { _tag: "NeverStarted" })
       return this.pump()
     }
     this.stopWithin(job, Math.min(job.request.options.grace ?? this.settings.grace, within))
@@ -353,8 +358,7 @@ export class PoolImpl {
   /** A job whose thread was ended under it. */
   private cut(job: PoolJob, stack: string | undefined): void {
     if (job.cancelled) {
-      this.finish(job)
-      job.request.ended({ _tag: "Killed", stack })
+      this.leave(job, { _tag: "Killed", stack })
     } else {
       const { name } = this.settings
       this.answer(job, failed(new PoolStopped({ ...referenceOf(job.request), pool: name, started: true })))
@@ -430,8 +434,7 @@ export class PoolImpl {
 
   private died(job: PoolJob, thread: PoolThread, exitCode: number, error: unknown): void {
     if (job.cancelled) {
-      this.finish(job)
-      return job.request.ended({ _tag: "Returned" })
+      return this.leave(job, { _tag: "Returned" })
     }
     this.answer(job, failed(new ThreadDied({ ...referenceOf(job.request), thread: thread.name, exitCode, error })))
   }

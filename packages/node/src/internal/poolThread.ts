@@ -21,6 +21,7 @@ import {
 } from "node:worker_threads"
 import type { PoolJob } from "./job.ts"
 import {
+  type AnswerFrame,
   isPrimitive,
   type MetaFrame,
   nextSequence,
@@ -259,7 +260,7 @@ export class PoolThread {
   }
 
   /** Answers what a thread waits for. */
-  answer(frame: ReadonlyArray<unknown>): void {
+  answer(frame: AnswerFrame): void {
     this.answers.postMessage(frame)
     this.wake()
   }

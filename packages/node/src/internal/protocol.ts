@@ -131,8 +131,9 @@ export type ToMain = ReadyFrame | ReturnedFrame | FailedFrame | ProgressFrame | 
 
 /** Main thread → a thread that waits in `Thread.call`. */
 export type AnswerFrame =
-  | readonly [question: number, ok: true, value: unknown]
-  | readonly [question: number, ok: false, error: Thrown]
+  | readonly [question: number, how: "value", value: unknown]
+  | readonly [question: number, how: "thrown", error: Thrown]
+  | readonly [question: number, how: "refused", why: "closing" | "notOffered"]
 
 /** A question in the shared memory: open until one side takes it. */
 export const openQuestion = (question: number): number => question << 1

@@ -3,14 +3,20 @@ import { BlockingPool } from "@ambit/node"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { movedBy, type Work } from "../work.ts"
-import * as functions from "../workers/ambitFunctions.ts"
+import { echo, move, spin, triple } from "../workers/ambitFunctions.ts"
+import type { JobName } from "../workers/jobs.ts"
 import type { Candidate } from "./candidate.ts"
 import { overEffects } from "./loops.ts"
 
-type AnyFunction = BlockingFunction.BlockingFunction<[unknown], unknown>
+const functionOf: Readonly<Record<JobName, BlockingFunction.BlockingFunction<[never], unknown>>> = {
+  triple,
+  echo,
+  spin,
+  move
+}
 
 const call = (work: Work, input: unknown) => {
-  const asked = Blocking.run(functions[work.job] as AnyFunction, input)
+  const asked = Blocking.run(functionOf[work.job], input as never)
   const transfer = movedBy(work, input)
   return transfer.length === 0 ? asked : Blocking.withOptions(asked, { transfer })
 }

@@ -23,7 +23,9 @@ export const effectWorkersIn = (file: URL, threads: number) =>
         const workers: Array<Send> = []
         const waiting = new Map<number, (output: unknown) => void>()
         for (let id = 0; id < threads; id++) {
-          const worker: Send = yield* platform.spawn<readonly [number, unknown], readonly [number, JobName, unknown]>(id)
+          const worker: Send = yield* platform.spawn<readonly [number, unknown], readonly [number, JobName, unknown]>(
+            id
+          )
           yield* Effect.forkScoped(
             worker.run(([id, output]) =>
               Effect.sync(() => {

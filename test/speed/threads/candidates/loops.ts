@@ -25,7 +25,7 @@ export const overCallbacks = (
         else if (next < count) sendNext()
       })
     }
-    for (let lane = 0; lane < inFlight && next < count; lane++) sendNext()
+    for (let lane = 0; lane < Math.min(inFlight, count); lane++) sendNext()
   })
 
 /** For those that give promises. */

@@ -21,7 +21,7 @@ const candidate = (name: string, options?: Options): Candidate => ({
         ...options
       }),
       (pool) => ({
-        run: overPromises((job, input, transferList) => pool.run(input, { name: job, transferList }))
+        run: overPromises((job, input, moved) => pool.run(input, { name: job, transferList: moved as never }))
       })
     )
 })

@@ -18,6 +18,7 @@ export const forever = BlockingFunction.make(import.meta, "forever", jobs.foreve
 
 export const polling = BlockingFunction.make(import.meta, "polling", (begun: Int32Array) => {
   Atomics.store(begun, 0, 1)
+  Atomics.notify(begun, 0)
   while (!Thread.isCancelled()) Math.sqrt(2)
 })
 

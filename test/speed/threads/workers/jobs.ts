@@ -21,6 +21,7 @@ export const spin = (steps: number): number => {
 /** Says that it runs, then never ends. */
 export const forever = (begun: Int32Array): never => {
   Atomics.store(begun, 0, 1)
+  Atomics.notify(begun, 0)
   for (;;) Math.sqrt(2)
 }
 

@@ -1,8 +1,8 @@
-import { type TaskFunction, ThreadWorker } from "poolifier"
-import { echo, spin, triple } from "./jobs.ts"
+import { ThreadWorker } from "poolifier"
+import { jobs } from "./jobs.ts"
 
-export default new ThreadWorker<unknown, unknown>({
-  triple: triple as TaskFunction<unknown, unknown>,
-  echo: echo as TaskFunction<unknown, unknown>,
-  spin: spin as TaskFunction<unknown, unknown>
+export default new ThreadWorker({
+  triple: (n) => jobs.triple(n as number),
+  echo: jobs.echo,
+  spin: (steps) => jobs.spin(steps as number)
 })

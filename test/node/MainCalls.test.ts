@@ -1,0 +1,214 @@
+import { App, Blocking, Host, TaskScope } from "@ambit/core"
+import { BlockingPool, MainCalls, Thread } from "@ambit/node"
+import { expect, it, layer } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import * as asks from "../fixtures/asks.ts"
+import { blockUntil, gate, reaches } from "../support/gate.ts"
+import { linesAt, makeRecorder } from "../support/recorder.ts"
+
+class Denied extends Schema.TaggedError<Denied>()("Denied", { path: Schema.String }) {}
+
+const handlers = {
+  add: (a: number, b: number) => Effect.succeed(a + b),
+  slow: (millis: number) => Effect.as(Effect.sleep(millis), "slow"),
+  fail: (path: string) => Effect.fail(new Denied({ path })),
+  nested: (n: number) => Effect.delay(Blocking.run(asks.adds, n, 1), "20 millis"),
+  note: (_: string) => Effect.void,
+  forever: () => Effect.never
+}
+
+const offered = MainCalls.offer(asks.Desk, handlers)
+
+const started = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.forkChild(effect, { startImmediately: true })
+
+/** In a scope of its own, with what its tasks were when the body had ended. */
+const inScope = <A, E, R>(effect: Effect.Effect<A, E, R>) => TaskScope.use("desk", () => effect)
+
+layer(BlockingPool.layer({ threads: 2 }), { excludeTestServices: true })("a thread", (it) => {
+  it.effect("D5: waits for an effect of the main thread and gets its value", () =>
+    Effect.gen(function*() {
+      expect(yield* inScope(offered(Blocking.run(asks.adds, 20, 22)))).toBe(42)
+    }))
+
+  it.effect("D6: gets what the effect failed with, with its tag and fields", () =>
+    Effect.gen(function*() {
+      const { error } = yield* inScope(offered(Blocking.run(asks.callsFailing, "/etc")))
+      expect(error).toMatchObject({ name: "Denied", _tag: "Denied", path: "/etc" })
+    }))
+
+  it.effect("D7: that waits too long is told so, and the effect is interrupted", () =>
+    Effect.gen(function*() {
+      const interrupted = yield* Deferred.make<void>()
+      const offer = MainCalls.offer(asks.Desk, {
+        ...handlers,
+        slow: () => Effect.onInterrupt(Effect.never, () => Deferred.succeed(interrupted, undefined))
+      })
+      const { error, took } = yield* inScope(offer(Effect.gen(function*() {
+        const result = yield* Blocking.run(asks.callsSlow, 5000, 100)
+        yield* Deferred.await(interrupted)
+        return result
+      })))
+      expect(error).toMatchObject({ _tag: "CallTimeout", contract: "desk", method: "slow", within: 100, begun: true })
+      expect(took).toBeGreaterThanOrEqual(99)
+      expect(took).toBeLessThan(1000)
+    }))
+
+  it.effect("D8: with a limit of zero is told so at once, and nothing has run", () =>
+    Effect.gen(function*() {
+      const { error } = yield* inScope(offered(Blocking.run(asks.callsSlow, 5000, 0)))
+      expect(error).toMatchObject({ _tag: "CallTimeout", begun: false })
+    }))
+
+  it.effect("D4: is told that the main thread is blocked, and what was not taken up in time never runs", () =>
+    Effect.gen(function*() {
+      const memory = gate()
+      let ran = 0
+      const offer = MainCalls.offer(asks.Desk, { ...handlers, slow: () => Effect.sync(() => String(++ran)) })
+      const result = yield* inScope(offer(Effect.gen(function*() {
+        const fiber = yield* started(Blocking.run(asks.callsSlowly, memory, 50))
+        yield* reaches(memory, 0, 1)
+        // The loop stands still until the thread has given up.
+        blockUntil(memory, 1, 1)
+        return yield* Fiber.join(fiber)
+      })))
+      expect(result.error).toMatchObject({ _tag: "CallTimeout", begun: false })
+      expect(String(result.error?.["message"])).toContain("main thread is blocked")
+      yield* Effect.sleep("20 millis")
+      expect(ran).toBe(0)
+    }))
+
+  it.effect("D1, D2, D17: posts without waiting, and what it posted is a task of the app", () =>
+    Effect.gen(function*() {
+      const noted = yield* Deferred.make<ReadonlyArray<string>>()
+      const offer = MainCalls.offer(asks.Desk, {
+        ...handlers,
+        note: (text) =>
+          Effect.flatMap(
+            TaskScope.TaskScope,
+            (scope) =>
+              Effect.flatMap(TaskScope.tasks(scope), (tasks) =>
+                Deferred.succeed(noted, [text, ...tasks.map((task) => task.path)]))
+          )
+      })
+      const paths = yield* inScope(offer(Effect.andThen(Blocking.run(asks.posts, "hello"), Deferred.await(noted))))
+      expect(paths).toEqual(["hello", "desk/(body)", "desk/desk.note"])
+    }))
+
+  it.effect("D16: that posted what fails leaves a record of it", () =>
+    Effect.gen(function*() {
+      const recorder = makeRecorder()
+      const offer = MainCalls.offer(asks.Desk, { ...handlers, note: () => Effect.fail("no room for notes") })
+      yield* Effect.exit(inScope(offer(Effect.andThen(Blocking.run(asks.posts, "hello"), Effect.sleep("50 millis")))))
+        .pipe(
+          Effect.provide(recorder.layer)
+        )
+      expect(linesAt(recorder.records, "Error").join("\n")).toContain("desk/desk.note failed")
+    }))
+
+  it.effect("D3: spawns a task that the app owns and ends", () =>
+    Effect.gen(function*() {
+      const scope = yield* TaskScope.make("desk")
+      const result = yield* Effect.provideService(offered(Blocking.run(asks.spawns)), TaskScope.TaskScope, scope)
+      expect(result.value).toBe("desk/desk.forever")
+      const report = yield* TaskScope.close(scope)
+      expect(report.tasks.map(({ outcome, path }) => ({ outcome, path }))).toEqual([
+        { outcome: "interrupted", path: "desk/desk.forever" }
+      ])
+    }).pipe(Effect.scoped))
+
+  it.effect("that asks for what nobody offers is told the contract and the remedy", () =>
+    Effect.gen(function*() {
+      const { error } = yield* inScope(offered(Blocking.run(asks.asksUnknown)))
+      expect(error).toMatchObject({ _tag: "CallRefused", contract: "nobody", why: "notOffered" })
+    }))
+
+  it.effect("whose call is interrupted stops waiting at once, once, and its clean-up may ask again", () =>
+    Effect.gen(function*() {
+      const memory = gate()
+      yield* inScope(offered(Effect.gen(function*() {
+        const fiber = yield* started(Blocking.run(asks.waits, memory))
+        yield* reaches(memory, 0, 1)
+        yield* Effect.sleep("20 millis")
+        yield* Fiber.interrupt(fiber)
+        yield* reaches(memory, 3, 1)
+      })))
+      expect([...memory]).toEqual([1, 1, 42, 1])
+    }))
+
+  it.effect("that waits for an effect which itself needs the pool gets its value, as long as a thread is left", () =>
+    Effect.gen(function*() {
+      expect(yield* inScope(offered(Blocking.run(asks.callsNested, 3)))).toEqual({ value: 4 })
+    }))
+
+  it.effect("is refused what could never end, with the cycle by name, and the others go on", () =>
+    Effect.gen(function*() {
+      const both = Effect.all([Blocking.run(asks.callsNested, 3), Blocking.run(asks.callsNested, 4)], {
+        concurrency: 2
+      })
+      const results = yield* inScope(offered(both))
+      const refused = results.filter((result) => result.error !== undefined)
+      expect(refused).toHaveLength(1)
+      expect(String(refused[0]?.error?.["message"])).toContain("callsNested → desk.nested → adds")
+      expect(results.filter((result) => result.value !== undefined)).toHaveLength(1)
+      expect(yield* Effect.flatMap(Blocking.Blocking, (pool) => pool.status)).toMatchObject({ busy: 0, queued: 0 })
+    }))
+})
+
+it.live("D9: the limit of a call is six seconds when nobody says otherwise", () =>
+  Effect.gen(function*() {
+    const begin = performance.now()
+    const { error } = yield* inScope(offered(Blocking.run(asks.callsByDefault))).pipe(
+      Effect.provide(BlockingPool.layer({ threads: 1 }))
+    )
+    expect(error).toMatchObject({ _tag: "CallTimeout", within: 6000 })
+    expect(performance.now() - begin).toBeGreaterThan(5990)
+  }))
+
+it.effect("D10, D14: the main thread cannot wait for itself, and is told what to do instead", () =>
+  Effect.gen(function*() {
+    let ran = 0
+    const offer = MainCalls.offer(asks.Desk, { ...handlers, add: () => Effect.sync(() => ++ran) })
+    const error = yield* Effect.flip(offer(Blocking.run(asks.adds, 1, 2))).pipe(Effect.provide(Blocking.layerInline))
+    expect(error.message).toContain("the main thread cannot wait for itself")
+    expect(ran).toBe(0)
+    expect(() => Thread.call(asks.Desk, "add", 1, 2)).toThrow("needs a blocking function around it")
+  }))
+
+it("D12: who looks for the call around it finds none outside of one", () => {
+  expect(Thread.currentOrUndefined()).toBeUndefined()
+  expect(() => Thread.current()).toThrow(Thread.CallRefused)
+})
+
+it.live("a stop of the pool releases who waits, and runs nothing for them afterwards", () =>
+  Effect.gen(function*() {
+    const memory = gate()
+    yield* inScope(
+      Effect.gen(function*() {
+        yield* Effect.forkDetach(Effect.exit(offered(Blocking.run(asks.waits, memory))), { startImmediately: true })
+        yield* reaches(memory, 0, 1)
+        yield* Effect.sleep("20 millis")
+      }).pipe(Effect.provide(BlockingPool.layer({ threads: 1, stopWithin: "2 seconds" })))
+    )
+    // Refused, and the clean-up as well.
+    expect([...memory]).toEqual([1, 2, -1, 1])
+  }))
+
+it.live("C20, D15: an app that calls and is called in its hook gets its answers, for the pool outlives it", () =>
+  Effect.gen(function*() {
+    const answers: Array<number> = []
+    const Desk = App.layer(
+      "desk",
+      offered(Effect.gen(function*() {
+        yield* App.onStop("last call", Effect.map(Blocking.run(asks.adds, 40, 2), (sum) => answers.push(sum)))
+      }))
+    )
+    const report = yield* Host.launch(Layer.mergeAll(Desk, Layer.effectDiscard(Host.requestStop("done")))).pipe(
+      Effect.provide(BlockingPool.layer({ threads: 1 }))
+    )
+    expect(report.clean).toBe(true)
+    expect(answers).toEqual([42])
+  }))

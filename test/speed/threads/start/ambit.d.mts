@@ -1,0 +1,3 @@
+import type * as BlockingFunction from "@ambit/core/BlockingFunction"
+
+export declare const triple: BlockingFunction.BlockingFunction<[n: number], number>

@@ -1,0 +1,3 @@
+import { parentPort } from "node:worker_threads"
+
+parentPort!.on("message", (n: number) => parentPort!.postMessage(n * 3))

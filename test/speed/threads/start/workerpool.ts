@@ -1,0 +1,3 @@
+import workerpool from "workerpool"
+
+workerpool.worker({ triple: (n: number) => n * 3 })
