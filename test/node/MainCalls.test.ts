@@ -17,7 +17,7 @@ const handlers = {
   slow: (millis: number) => Effect.as(Effect.sleep(millis), "slow"),
   fail: (path: string) => Effect.fail(new Denied({ path })),
   nested: (n: number) => Effect.delay(Blocking.run(asks.adds, n, 1), "20 millis"),
-  note: (_: string) => Effect.void,
+  note: (text: string) => Effect.logDebug(text),
   forever: () => Effect.never
 }
 

@@ -50,13 +50,14 @@ const call = (pool: PoolImpl, reference: Blocking.Request["reference"], ...args:
 }
 
 const until = async (holds: () => boolean): Promise<void> => {
+  // oxlint-disable-next-line no-await-in-loop
   while (!holds()) await new Promise((resolve) => setImmediate(resolve))
 }
 
 const made: Array<PoolImpl> = []
 
 const makePool = async (): Promise<PoolImpl> => {
-  const pool = new PoolImpl(settings, Context.empty())
+  const pool = new PoolImpl(settings, Context.empty(), () => {})
   made.push(pool)
   expect(await pool.start()).toBeUndefined()
   return pool
@@ -79,11 +80,12 @@ it("what lies ready on a thread is taken back before anybody looks whether the c
   await until(() => Atomics.load(memory, 0) === 1)
   const next = call(pool, functions.counts, memory, 2)
   // Between the look and the end of the thread, the target ends and the thread is free for the next one.
-  const drain = PoolThread.prototype.stack
+  // oxlint-disable-next-line unbound-method
+  const stack = PoolThread.prototype.stack
   vi.spyOn(PoolThread.prototype, "stack").mockImplementation(function(this: PoolThread) {
     set(memory, 1, 1)
     letThreadsRun()
-    return drain.call(this)
+    return stack.call(this)
   })
   target.job.cancel(Infinity)
   await until(() => next.answers.length === 1)
@@ -125,6 +127,7 @@ it("an answer that comes while the thread is ended is not told as a kill", async
   const memory = gate()
   const target = call(pool, functions.deaf, memory)
   await until(() => Atomics.load(memory, 0) === 1)
+  // oxlint-disable-next-line unbound-method
   const terminate = PoolThread.prototype.terminate
   vi.spyOn(PoolThread.prototype, "terminate").mockImplementation(function(this: PoolThread) {
     set(memory, 1, 1)

@@ -6,7 +6,8 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
-import { type Handler, Offers } from "./internal/offers.ts"
+import * as Layer from "effect/Layer"
+import { type Handler, type Offered, Offers } from "./internal/offers.ts"
 import type { Contract } from "./Thread.ts"
 
 /**
@@ -104,6 +105,13 @@ export const offer: {
   contract: Contract<Calls>,
   handlers: H
 ): Effect.Effect<A, E, R | Requirements<H>> =>
+  Effect.flatMap(offers(contract, handlers), (all) => Effect.provideService(self, Offers, all)))
+
+/** What is offered around here, and this. */
+const offers = <Calls, H extends Handlers<Calls>>(
+  contract: Contract<Calls>,
+  handlers: H
+): Effect.Effect<Offered, never, Requirements<H>> =>
   Effect.contextWith((context: Context.Context<Requirements<H>>) => {
     // What a handler requires is taken from where it is offered; who calls, from where it is called.
     const ready: Record<string, Handler> = {}
@@ -114,5 +122,31 @@ export const offer: {
           Effect.provideContext(handler(...args), Context.merge(context, calling))
         )
     }
-    return Effect.updateService(self, Offers, (offers) => new Map([...offers, [contract.name, ready]]))
-  }))
+    return Effect.succeed(new Map([...Context.get(context, Offers), [contract.name, ready]]))
+  })
+
+/**
+ * `offer` for everything below: the apps that get it with `Layer.provide`.
+ *
+ * **Example** (An offer to a synchronous app)
+ *
+ * ```ts
+ * import { MainCalls, SyncApp } from "@ambit/node"
+ * import { Effect, Layer } from "effect"
+ * import { Readings, Rules } from "./rules.ts"
+ *
+ * const App = SyncApp.layer(Rules, { config: { limit: 90 } }).pipe(
+ *   Layer.provide(MainCalls.layer(Readings, {
+ *     latest: () => Effect.succeed(95),
+ *     store: () => Effect.void
+ *   }))
+ * )
+ * ```
+ *
+ * @category offering
+ * @since 0.1.0
+ */
+export const layer = <Calls, H extends Handlers<Calls>>(
+  contract: Contract<Calls>,
+  handlers: H
+): Layer.Layer<never, never, Requirements<H>> => Layer.effect(Offers, offers(contract, handlers))

@@ -6,10 +6,13 @@
  *
  * @since 0.1.0
  */
+// @effect-diagnostics globalTimers:off
 import {
   type AskKind,
+  type BlockingFunction,
   type CallInfo,
   type LogLevel,
+  make as declare,
   type RunningCall,
   threadGlobal
 } from "@ambit/core/BlockingFunction"
@@ -285,3 +288,152 @@ export const spawn = <Calls, K extends keyof Calls & string>(
   method: K,
   ...args: Calls[K] extends Method ? Parameters<Calls[K]> : never
 ): string => ask("spawn", contract.name, method, args, defaultWithin) as string
+
+// -----------------------------------------------------------------------------
+// Apps in a thread
+// -----------------------------------------------------------------------------
+
+/**
+ * An app whose code is synchronous and runs in a thread of its own.
+ * `SyncApp.layer` starts it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface App<out Name extends string, in Config, out Handlers> {
+  readonly name: Name
+  readonly start: BlockingFunction<[config: Config], void>
+  readonly stop: BlockingFunction<[], void>
+  readonly handlers: {
+    readonly [method in keyof Handlers]: Handlers[method] extends (state: never, ...args: infer Args) => infer A
+      ? BlockingFunction<Args, Awaited<A>>
+      : never
+  }
+}
+
+/**
+ * What a synchronous app does.
+ *
+ * **Details**
+ *
+ * - `onStart` gets the configuration and gives the state.
+ * - `handlers` are what others may run, each with the state first.
+ * - `onStop` cleans up, within the limit of a hook.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface AppDefinition<in Config, in out State, out Handlers> {
+  readonly onStart: (config: Config) => State
+  readonly handlers: Handlers & { readonly [method: string]: (state: State, ...args: Array<never>) => unknown }
+  readonly onStop?: (state: State) => void
+}
+
+/**
+ * Declares an app whose code is synchronous. It gets a thread of its own, keeps
+ * its state there, and may block as it likes.
+ *
+ * **When to use**
+ *
+ * Use in a module of its own, as for blocking functions, for code that is
+ * synchronous throughout: a rule engine, an interpreter, a device library.
+ *
+ * **Details**
+ *
+ * One handler runs at a time, and timers (`every`, `after`) in between. The main
+ * thread is asked with `call`, `post` and `spawn`. A restart of the app is a new
+ * thread with a new state.
+ *
+ * **Example** (A counter that keeps its count in a thread)
+ *
+ * ```ts import.meta.vitest
+ * import * as Thread from "@ambit/node/Thread"
+ *
+ * const Counter = Thread.app(import.meta, "counter", {
+ *   onStart: (config: { readonly from: number }) => ({ count: config.from }),
+ *   handlers: {
+ *     add: (state, by: number) => state.count += by
+ *   }
+ * })
+ * Counter.name // => "counter"
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const app = <
+  const Name extends string,
+  Config,
+  State,
+  Handlers
+>(
+  meta: { readonly url: string },
+  name: Name,
+  definition: AppDefinition<Config, State, Handlers>
+): App<Name, Config, Handlers> => {
+  let started: { readonly state: State } | undefined
+  const state = (): State => {
+    if (started === undefined) throw new Error(`${name} has no state: its thread has not been through onStart`)
+    return started.state
+  }
+  const handlers: Record<string, unknown> = {}
+  const given: Readonly<Record<string, (state: State, ...args: Array<never>) => unknown>> = definition.handlers
+  for (const [method, handler] of Object.entries(given)) {
+    handlers[method] = declare(
+      meta,
+      `${name}.${method}`,
+      (...args: ReadonlyArray<never>) => handler(state(), ...args)
+    )
+  }
+  return {
+    name,
+    start: declare(meta, `${name}.onStart`, (config: Config) => {
+      started = { state: definition.onStart(config) }
+    }),
+    stop: declare(meta, `${name}.onStop`, () => {
+      if (started !== undefined) definition.onStop?.(started.state)
+      started = undefined
+    }),
+    handlers: handlers as App<Name, Config, Handlers>["handlers"]
+  }
+}
+
+const guarded = (f: () => void) => (): void => {
+  try {
+    f()
+  } catch (error) {
+    log("Error", `A timer threw: ${error instanceof Error ? error.stack ?? error.message : String(error)}`)
+  }
+}
+
+/**
+ * Runs a function in this thread again and again, between the calls. Gives a
+ * function that ends it; the end of the thread does so as well.
+ *
+ * **Failure**
+ *
+ * What the function throws is logged, and the next run comes all the same.
+ *
+ * @category timers
+ * @since 0.1.0
+ */
+export const every = (millis: number, f: () => void): () => void => {
+  const timer = setInterval(guarded(f), checkedMillis(millis))
+  return () => clearInterval(timer)
+}
+
+/**
+ * Runs a function in this thread once, later. Gives a function that prevents it.
+ *
+ * @category timers
+ * @since 0.1.0
+ */
+export const after = (millis: number, f: () => void): () => void => {
+  const timer = setTimeout(guarded(f), checkedMillis(millis))
+  return () => clearTimeout(timer)
+}
+
+const checkedMillis = (millis: number): number => {
+  if (typeof millis === "number" && millis >= 0 && millis <= 2_147_483_647) return millis
+  throw new RangeError(`A timer of ${String(millis)} ms cannot be: give it milliseconds from 0 to 2147483647`)
+}

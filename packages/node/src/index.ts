@@ -1,3 +1,5 @@
 export * as BlockingPool from "./BlockingPool.ts"
 export * as MainCalls from "./MainCalls.ts"
+export { PoolStartFailed } from "./PoolStartFailed.ts"
+export * as SyncApp from "./SyncApp.ts"
 export * as Thread from "./Thread.ts"

@@ -9,6 +9,7 @@
  * code costs; on several cores most of a call is the waking of a thread.
  */
 import * as Effect from "effect/Effect"
+import * as References from "effect/References"
 import { cpus } from "node:os"
 import { affinity } from "./affinity.ts"
 import { ask } from "./parts/ask.ts"
@@ -48,5 +49,12 @@ if (globalThis.gc === undefined || unknown !== undefined) {
   process.stderr.write(`Run it as \`node --expose-gc test/speed/threads/main.ts [parts] [rounds]\`: ${problem}\n`)
   process.exitCode = 1
 } else {
-  await Effect.runPromise(compare(names, rounds === undefined ? undefined : Number(rounds)))
+  // Pools warn when they are full, and when they end a thread: that is what is asked of them here.
+  await Effect.runPromise(
+    Effect.provideService(
+      compare(names, rounds === undefined ? undefined : Number(rounds)),
+      References.MinimumLogLevel,
+      "None"
+    )
+  )
 }

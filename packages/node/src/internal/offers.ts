@@ -9,7 +9,9 @@ import type { PoolJob } from "./job.ts"
 /** A handler with everything it requires. */
 export type Handler = (...args: ReadonlyArray<never>) => Effect.Effect<unknown, unknown>
 
-export const Offers = Context.Reference<ReadonlyMap<string, Readonly<Record<string, Handler>>>>(
+export type Offered = ReadonlyMap<string, Readonly<Record<string, Handler>>>
+
+export const Offers = Context.Reference<Offered>(
   "@ambit/node/internal/offers/Offers",
   { defaultValue: () => new Map() }
 )

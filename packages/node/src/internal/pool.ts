@@ -85,6 +85,8 @@ export class PoolImpl {
   readonly settings: PoolSettings
   /** The context the pool was made in: the loggers of what it says by itself. */
   readonly context: Context.Context<never>
+  /** Hears of each thread that was lost with what it had in memory. */
+  private readonly onLost: () => void
   readonly counts = { completed: 0, failed: 0, cancelled: 0, timedOut: 0, rejected: 0, killed: 0, died: 0 }
   private readonly queue = new JobQueue()
   private readonly threads: Array<PoolThread> = []
@@ -105,9 +107,10 @@ export class PoolImpl {
   private idleTimer: Timer = undefined
   private readonly timeoutTold = new Map<string, number>()
 
-  constructor(settings: PoolSettings, context: Context.Context<never>) {
+  constructor(settings: PoolSettings, context: Context.Context<never>, onLost: () => void) {
     this.settings = settings
     this.context = context
+    this.onLost = onLost
   }
 
   // ---------------------------------------------------------------------------
@@ -297,6 +300,7 @@ export class PoolImpl {
     thread.drain()
     if (job.phase !== "Done") {
       this.counts.killed++
+      this.onLost()
       this.remove(thread)
       void this.end(thread, job)
     }
@@ -419,6 +423,7 @@ export class PoolImpl {
     if (thread === this.spare) this.spare = undefined
     if (starting) this.startsFailed++
     else this.counts.died++
+    this.onLost()
     this.remove(thread)
     const waiting: Array<PoolJob> = []
     for (const job of thread.sent.slice()) {

@@ -7,14 +7,21 @@ export const triple = (n: number): number => n * 3
 
 export const echo = (value: unknown): unknown => value
 
-/** Keeps a core busy for so many steps, whether other threads share that core or not. */
-export const spin = (steps: number): number => {
-  let state = 2463534242
-  for (let step = 0; step < steps; step++) {
+/** A hundred steps of a shift register. */
+const hundredSteps = (start: number): number => {
+  let state = start | 0
+  for (let step = 0; step < 100; step++) {
     state ^= state << 13
     state ^= state >>> 17
     state ^= state << 5
   }
+  return state
+}
+
+/** Keeps a core busy for so many hundred steps, whether other threads share that core or not. */
+export const spin = (hundreds: number): number => {
+  let state = 88675123
+  for (let done = 0; done < hundreds; done++) state = hundredSteps(state)
   return state
 }
 

@@ -1,0 +1,193 @@
+/**
+ * Apps whose code is synchronous, each in a thread of its own.
+ *
+ * `Thread.app` declares one, in a module that threads load. This module starts
+ * it and talks to it.
+ *
+ * @since 0.1.0
+ */
+import * as AmbitApp from "@ambit/core/App"
+import { Blocking, type BlockingError, run as runBlocking } from "@ambit/core/Blocking"
+import type { BlockingFunction } from "@ambit/core/BlockingFunction"
+import type { InvalidOption } from "@ambit/core/InvalidOption"
+import type { ScopeClosed } from "@ambit/core/ScopeClosed"
+import * as Task from "@ambit/core/Task"
+import * as TaskScope from "@ambit/core/TaskScope"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import type { ResourceLimits } from "node:worker_threads"
+import { Offers } from "./internal/offers.ts"
+import { openPool } from "./internal/openPool.ts"
+import { settingsOf } from "./internal/settings.ts"
+import type { PoolStartFailed } from "./PoolStartFailed.ts"
+import type { App } from "./Thread.ts"
+
+/**
+ * The thread of a synchronous app was lost, and its state with it: a handler was
+ * ended since it did not stop, or the thread ended by itself.
+ *
+ * **Details**
+ *
+ * The app stops. `App.restart` gives it a new thread with a new state.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ThreadLost extends Schema.TaggedError<ThreadLost>("@ambit/node/SyncApp/ThreadLost")("ThreadLost", {
+  app: Schema.String
+}) {
+  override get message(): string {
+    return `The thread of app ${this.app} was lost with its state. Restart the app to start it anew`
+  }
+}
+
+/**
+ * Says in a type that the synchronous app of that name runs.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Running<out Name extends string> {
+  readonly name: Name
+}
+
+/** What others need to run a handler: where its tasks belong, what threads may ask there, and the thread. */
+interface Handle {
+  readonly scope: TaskScope.TaskScope
+  readonly context: Context.Context<never>
+  readonly pool: Blocking["Service"]
+}
+
+const keyOf = <Name extends string>(name: Name): Context.Key<Running<Name>, Handle> =>
+  Context.Service<Running<Name>, Handle>(`@ambit/node/SyncApp/${name}`)
+
+/**
+ * How a synchronous app is started.
+ *
+ * **Details**
+ *
+ * `config` is what `onStart` gets; it is cloned. The limits are those of
+ * `App.layer`, `grace` and `resourceLimits` those of `BlockingPool`: how long a
+ * handler that nobody waits for may clean up before its thread is ended, 1 second
+ * by default, and what Node gives the thread at most.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SyncAppOptions<out Config> extends AmbitApp.AppOptions {
+  readonly config: Config
+  readonly grace?: Duration.Input | undefined
+  readonly resourceLimits?: ResourceLimits | undefined
+}
+
+/**
+ * Makes an app from one that is declared with `Thread.app`: it has a thread of
+ * its own, and the scope, states, limits, restart and report of any app.
+ *
+ * **Details**
+ *
+ * `onStart` is part of the start of the app, `onStop` is one of its hooks. Each
+ * run of a handler is a task of the app.
+ *
+ * **Interruption**
+ *
+ * A stop interrupts the handlers, runs `onStop`, and ends the thread: also one in an
+ * endless loop, within the limits of the app.
+ *
+ * **Failure**
+ *
+ * When its thread is lost, the app stops, with `ThreadLost` in the log.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = <Name extends string, Config, Handlers>(
+  app: App<Name, Config, Handlers>,
+  options: SyncAppOptions<Config>
+): Layer.Layer<Running<Name>, AmbitApp.AppError | BlockingError | InvalidOption | PoolStartFailed | ScopeClosed> => {
+  const { config, grace, resourceLimits, ...limits } = options
+  return AmbitApp.layer(app.name, Layer.effect(keyOf(app.name), start(app, config, { grace, resourceLimits })), limits)
+}
+
+const start = <Name extends string, Config, Handlers>(
+  app: App<Name, Config, Handlers>,
+  config: Config,
+  options: { readonly grace: Duration.Input | undefined; readonly resourceLimits: ResourceLimits | undefined }
+) =>
+  Effect.gen(function*() {
+    const scope = yield* TaskScope.TaskScope
+    const context = yield* Effect.context()
+    const settings = yield* Effect.fromResult(
+      settingsOf({ ...options, name: app.name, threads: 1, saturation: "none", stopWithin: "2 seconds" })
+    )
+    const lost = Deferred.makeUnsafe<never, ThreadLost>()
+    const pool = yield* openPool(settings, () => {
+      Deferred.doneUnsafe(lost, Effect.fail(new ThreadLost({ app: app.name })))
+    })
+    const inThread = <Args extends ReadonlyArray<unknown>, A>(f: BlockingFunction<Args, A>, ...args: Args) =>
+      Effect.provideService(runBlocking(f, ...args), Blocking, pool)
+    yield* inThread(app.start, config)
+    yield* Task.spawn(Deferred.await(lost), "(thread)", { onFailure: "stopApp" })
+    yield* AmbitApp.onStop("onStop", inThread(app.stop))
+    return { scope, context, pool }
+  })
+
+/**
+ * Runs a handler of a synchronous app and waits for its result.
+ *
+ * **Ordering**
+ *
+ * Handlers run one at a time, in the order of the calls.
+ *
+ * **Interruption**
+ *
+ * The fiber is free at once. A handler that has not begun never does; one that runs
+ * is told and has its grace. After that its thread is ended and the app stops.
+ *
+ * **Failure**
+ *
+ * Fails as `Blocking.run` does, and with `ScopeClosed` when the app is stopping or
+ * has stopped.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const run = <Name extends string, Config, Handlers, K extends keyof Handlers & string>(
+  app: App<Name, Config, Handlers>,
+  method: K,
+  ...args: ArgsOf<Handlers[K]>
+): Effect.Effect<ResultOf<Handlers[K]>, BlockingError | ScopeClosed | InvalidOption, Running<Name>> =>
+  Effect.flatMap(Effect.service(keyOf(app.name)), ({ context, pool, scope }) => {
+    const handlers = app.handlers as {
+      readonly [method: string]: BlockingFunction<ArgsOf<Handlers[K]>, ResultOf<Handlers[K]>>
+    }
+    const handler = handlers[method]!
+    const call = runBlocking(handler, ...args).pipe(
+      Effect.provideService(Blocking, pool),
+      Effect.provideService(Offers, Context.get(context, Offers))
+    )
+    return Effect.flatMap(
+      TaskScope.spawn(scope, call, method, { onFailure: "ignore" }),
+      (task) => Effect.onInterrupt(task.join, () => task.interrupt("nobody waits for it any more"))
+    )
+  })
+
+/**
+ * The arguments of a handler, without the state.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type ArgsOf<Handler> = Handler extends (state: never, ...args: infer Args) => unknown ? Args : never
+
+/**
+ * The result of a handler.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type ResultOf<Handler> = Handler extends (state: never, ...args: never) => infer A ? Awaited<A> : never

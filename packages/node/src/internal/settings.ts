@@ -1,0 +1,103 @@
+import { InvalidOption } from "@ambit/core/InvalidOption"
+import * as Duration from "effect/Duration"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import { availableParallelism } from "node:os"
+import type { BlockingPoolOptions } from "../BlockingPool.ts"
+import type { PoolSettings } from "./pool.ts"
+
+const invalid = (option: string, value: unknown, problem: string, remedy: string) =>
+  Result.fail(new InvalidOption({ option, value: String(value), problem, remedy }))
+
+const duration = (
+  option: string,
+  input: Duration.Input | undefined,
+  fallback: number,
+  least: "zero" | "more"
+): Result.Result<number, InvalidOption> => {
+  if (input === undefined) return Result.succeed(fallback)
+  const read = typeof input === "number" && Number.isNaN(input) ? Option.none() : Duration.fromInput(input)
+  const millis = Option.isSome(read) ? Duration.toMillis(read.value) : Number.NaN
+  if (Number.isFinite(millis) && (least === "zero" ? millis >= 0 : millis > 0)) return Result.succeed(millis)
+  return invalid(option, input, "this is no finite duration above zero", "Give it one such as \"5 seconds\"")
+}
+
+const wholeNumber = (option: string, value: number, least: number): Result.Result<number, InvalidOption> =>
+  Number.isInteger(value) && value >= least
+    ? Result.succeed(value)
+    : invalid(
+      option,
+      value,
+      `this is no whole number from ${least} on`,
+      `Give it a number such as ${Math.max(least, 2)}`
+    )
+
+const sizes = (
+  of: string,
+  threads: BlockingPoolOptions["threads"]
+): Result.Result<{ readonly min: number; readonly max: number }, InvalidOption> =>
+  Result.gen(function*() {
+    if (threads === undefined || typeof threads === "number") {
+      const size = yield* wholeNumber(`threads of ${of}`, threads ?? Math.max(2, availableParallelism()), 1)
+      return { min: size, max: size }
+    }
+    const min = yield* wholeNumber(`threads.min of ${of}`, threads.min, 0)
+    const max = yield* wholeNumber(`threads.max of ${of}`, threads.max, 1)
+    if (min > max) {
+      return yield* invalid(
+        `threads.min of ${of}`,
+        min,
+        `it is above threads.max, which is ${max}`,
+        "Lower the one or raise the other"
+      )
+    }
+    return { min, max }
+  })
+
+const saturationOf = (of: string, saturation: BlockingPoolOptions["saturation"]) =>
+  Result.gen(function*() {
+    if (saturation === "none") return undefined
+    const threshold = saturation?.threshold ?? 0.75
+    if (!(threshold > 0 && threshold <= 1)) {
+      return yield* invalid(
+        `saturation.threshold of ${of}`,
+        threshold,
+        "this is no share between 0 and 1",
+        "Give it a share such as 0.75, or set saturation to \"none\""
+      )
+    }
+    return { threshold, every: yield* duration(`saturation.every of ${of}`, saturation?.every, 30_000, "more") }
+  })
+
+/** Checks the options of a pool and fills in what is not given. */
+export const settingsOf = (options: BlockingPoolOptions): Result.Result<PoolSettings, InvalidOption> =>
+  Result.gen(function*() {
+    const name = options.name ?? "blocking"
+    if (typeof name !== "string" || name.trim() === "" || name.includes("/")) {
+      return yield* invalid(
+        "name of a pool",
+        name,
+        "a name is not empty and has no slash",
+        "Give it a name such as \"blocking\""
+      )
+    }
+    const of = `pool "${name}"`
+    const whenFull = options.whenFull ?? "wait"
+    if (whenFull !== "wait" && whenFull !== "fail") {
+      return yield* invalid(`whenFull of ${of}`, whenFull, "there is no such choice", "Choose \"wait\" or \"fail\"")
+    }
+    const stopWithin = yield* duration(`stopWithin of ${of}`, options.stopWithin, 10_000, "more")
+    return {
+      name,
+      ...yield* sizes(of, options.threads),
+      spare: options.spare === true,
+      capacity: yield* wholeNumber(`capacity of ${of}`, options.capacity ?? 1000, 0),
+      whenFull,
+      grace: yield* duration(`grace of ${of}`, options.grace, 1000, "zero"),
+      idleAfter: yield* duration(`idleAfter of ${of}`, options.idleAfter, 30_000, "more"),
+      stopWithin,
+      resourceLimits: options.resourceLimits,
+      saturation: yield* saturationOf(of, options.saturation),
+      stalledAfter: yield* duration(`stalledAfter of ${of}`, options.stalledAfter, 60_000, "more")
+    }
+  })

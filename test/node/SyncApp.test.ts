@@ -1,0 +1,149 @@
+import { App, Host, Task, type TaskScope } from "@ambit/core"
+import { MainCalls, SyncApp } from "@ambit/node"
+import { expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { Readings, Rules } from "../fixtures/rules.ts"
+import { linesAt, makeRecorder } from "../support/recorder.ts"
+
+type Body<A, E> = Effect.Effect<A, E, SyncApp.Running<"rules"> | Host.Host | TaskScope.TaskScope>
+
+/** A host with the rules and an app that uses them, until that one is done. */
+const withRules = <A, E>(body: Body<A, E>, options: SyncApp.SyncAppOptions<{ limit: number; every?: number }>) =>
+  Effect.suspend(() => {
+    const stopped: Array<number> = []
+    const results: Array<A> = []
+    const recorder = makeRecorder()
+    const rules = SyncApp.layer(Rules, options).pipe(
+      Layer.provide(MainCalls.layer(Readings, {
+        latest: (sensor) => Effect.succeed(sensor === "cpu" ? 95 : 5),
+        stopped: (checks) => Effect.sync(() => void stopped.push(checks))
+      }))
+    )
+    const user = App.layer(
+      "user",
+      Effect.gen(function*() {
+        yield* Task.spawn(
+          Effect.gen(function*() {
+            results.push(yield* body)
+            yield* Host.requestStop("done")
+          }),
+          "main",
+          { onFailure: "stopHost" }
+        )
+      })
+    )
+    return Effect.exit(Host.launch(Layer.provideMerge(user, rules))).pipe(
+      Effect.provide(recorder.layer),
+      Effect.map((exit) => ({ exit, stopped, result: results[0], records: recorder.records }))
+    )
+  })
+
+it.live("a synchronous app starts with its configuration, handles, keeps its state, asks, and stops in its thread", () =>
+  Effect.gen(function*() {
+    const { exit, result, stopped } = yield* withRules(
+      Effect.gen(function*() {
+        const hot = yield* SyncApp.run(Rules, "check", "cpu")
+        const cold = yield* SyncApp.run(Rules, "check", "disk")
+        const sum = yield* SyncApp.run(Rules, "latestPlus", "cpu")
+        return { hot, cold, sum, checks: yield* SyncApp.run(Rules, "checks") }
+      }),
+      { config: { limit: 90 } }
+    )
+    expect(result).toEqual({ hot: true, cold: false, sum: 185, checks: 2 })
+    expect(exit).toMatchObject({ _tag: "Success", value: { clean: true } })
+    expect(stopped).toEqual([2])
+  }))
+
+it.live("a start that throws fails the app, as any start does", () =>
+  Effect.gen(function*() {
+    const { exit } = yield* withRules(Effect.void, { config: { limit: -1 } })
+    expect(String(exit._tag === "Failure" && exit.cause)).toContain("a limit is not negative")
+  }))
+
+it.live("a handler that throws fails its caller, and the app goes on", () =>
+  Effect.gen(function*() {
+    const { result } = yield* withRules(
+      Effect.gen(function*() {
+        const error = yield* Effect.flip(SyncApp.run(Rules, "fails"))
+        return { message: error.message, checks: yield* SyncApp.run(Rules, "checks") }
+      }),
+      { config: { limit: 1 } }
+    )
+    expect(result?.message).toContain("no such rule")
+    expect(result?.checks).toBe(0)
+  }))
+
+it.live("timers run between the handlers, and one that throws is logged and comes again", () =>
+  Effect.gen(function*() {
+    const { records, result } = yield* withRules(
+      Effect.gen(function*() {
+        let ticks = 0
+        while (ticks < 3) {
+          yield* Effect.sleep("10 millis")
+          ticks = yield* SyncApp.run(Rules, "ticks")
+        }
+        return ticks
+      }),
+      { config: { limit: 1, every: 5 } }
+    )
+    expect(result).toBeGreaterThanOrEqual(3)
+    expect(linesAt(records, "Error").join("\n")).toContain("the second tick fails")
+  }))
+
+it.live("an endless loop in a handler is ended at stop, and the rest of the host never notices", () =>
+  Effect.gen(function*() {
+    let ticks = 0
+    const { exit } = yield* withRules(
+      Effect.gen(function*() {
+        yield* Effect.forkDetach(Effect.exit(SyncApp.run(Rules, "spin")), { startImmediately: true })
+        const ticker = setInterval(() => ticks++, 5)
+        yield* Effect.sleep("200 millis")
+        clearInterval(ticker)
+      }),
+      { config: { limit: 1 }, grace: 50, stopWithin: "3 seconds" }
+    )
+    expect(ticks).toBeGreaterThan(10)
+    const report = exit._tag === "Success" ? exit.value : undefined
+    expect(report?.took).toBeLessThan(3000)
+    expect(report?.tasks.map(({ outcome, path }) => `${path} ${outcome}`)).toContain(
+      "host/rules/spin/rules.spin killed"
+    )
+  }))
+
+it.live("a lost thread stops the app, and a start gives it a new one with a new state", () =>
+  Effect.gen(function*() {
+    const lives: Array<number> = []
+    const recorder = makeRecorder()
+    const rules = SyncApp.layer(Rules, { config: { limit: 90 }, grace: 0 }).pipe(
+      Layer.provide(MainCalls.layer(Readings, { latest: () => Effect.succeed(95), stopped: () => Effect.void }))
+    )
+    const user = App.layer(
+      "user",
+      Effect.gen(function*() {
+        lives.push(yield* SyncApp.run(Rules, "checks"))
+        yield* SyncApp.run(Rules, "check", "cpu")
+        const spinning = SyncApp.run(Rules, "spin").pipe(Effect.timeoutOption("50 millis"))
+        if (lives.length === 1) yield* Task.spawn(spinning, "spin")
+      })
+    )
+    const watch = App.layer(
+      "watch",
+      Task.spawn(
+        Effect.gen(function*() {
+          yield* Host.awaitReady
+          const apps = yield* Host.apps
+          const app = (name: string) => apps.find(({ path }) => path === `host/${name}`)!
+          while ((yield* App.state(app("rules")))._tag !== "Stopped") yield* Effect.sleep("10 millis")
+          yield* App.start(app("rules"))
+          yield* App.start(app("user"))
+          yield* Host.requestStop("done")
+        }),
+        "main",
+        { onFailure: "stopHost" }
+      )
+    )
+    yield* Host.launch(Layer.mergeAll(Layer.provideMerge(user, rules), watch)).pipe(Effect.provide(recorder.layer))
+    expect(lives).toEqual([0, 0])
+    expect(linesAt(recorder.records, "Error").join("\n")).toContain("host/rules/(thread) failed")
+  }))
