@@ -489,7 +489,9 @@ export class PoolImpl {
 
   private watchSaturation(busy: number): void {
     const { max, saturation } = this.settings
-    if (saturation === undefined || busy < saturation.threshold * max) {
+    // A single thread is there to be busy; it is too little when others wait for it.
+    const waiting = max > 1 || this.queue.size > 0
+    if (saturation === undefined || busy < saturation.threshold * max || !waiting) {
       this.saturatedSince = undefined
       return
     }

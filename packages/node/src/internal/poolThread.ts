@@ -19,6 +19,7 @@ import {
   type Transferable,
   Worker
 } from "node:worker_threads"
+import { threadUrl } from "../threadUrl.ts"
 import type { PoolJob } from "./job.ts"
 import {
   type AnswerFrame,
@@ -71,11 +72,9 @@ export interface ThreadOptions {
   readonly resourceLimits: ResourceLimits | undefined
 }
 
-// The entry is a few lines of text, so that the compile cache is on before the first file is read: as TypeScript, the
-// thread would else strip the types of it anew for every start.
-const entryUrl =
-  new URL(import.meta.url.endsWith(".ts") ? "../threadMain.ts" : "../threadMain.js", import.meta.url).href
-const bootstrap = `require("node:module").enableCompileCache?.();import(${JSON.stringify(entryUrl)})`
+// The entry is a line of text, so that the compile cache is on before the first file is read: as TypeScript, the thread
+// would else strip the types of it anew for every start.
+const bootstrap = `require("node:module").enableCompileCache?.();import(${JSON.stringify(threadUrl)})`
 
 export class PoolThread {
   readonly name: string

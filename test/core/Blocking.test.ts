@@ -1,0 +1,128 @@
+import { Blocking, BlockingFunction, TaskScope } from "@ambit/core"
+import { describe, expect, it, layer } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
+
+const here = { url: import.meta.url }
+
+const square = BlockingFunction.make(here, "square", (n: number) => n * n)
+const identity = BlockingFunction.make(here, "identity", (value: unknown) => value)
+const never = BlockingFunction.make(here, "never", () => new Promise<never>(() => {}))
+const soon = BlockingFunction.make(here, "soon", async (n: number) => {
+  await Promise.resolve()
+  return n
+})
+const throwing = BlockingFunction.make(here, "throwing", (): never => {
+  throw Object.assign(new Error("no such file"), { _tag: "NotFound", path: "a.txt" })
+})
+
+class NotFound extends Schema.TaggedError<NotFound>()("NotFound", { path: Schema.String }) {}
+
+layer(Blocking.layerInline)("the inline pool", (it) => {
+  it.effect("E1: runs synchronous and asynchronous functions", () =>
+    Effect.gen(function*() {
+      expect(yield* Blocking.run(square, 12)).toBe(144)
+      expect(yield* Blocking.run(soon, 7)).toBe(7)
+    }))
+
+  it.effect("clones arguments and results, as a thread does", () =>
+    Effect.gen(function*() {
+      const given = { a: [1] }
+      const back = yield* Blocking.run(identity, given)
+      expect(back).toEqual(given)
+      expect(back).not.toBe(given)
+      const error = yield* Effect.flip(Blocking.run(identity, () => 1))
+      expect(error.reason).toMatchObject({ _tag: "NotCloneable", value: "arguments" })
+    }))
+
+  it.effect("gives what was thrown, and its class on request", () =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(Blocking.run(throwing))
+      expect(error.reason).toMatchObject({ _tag: "FunctionThrew", error: { message: "no such file" } })
+      expect(error.cause).toMatchObject({ message: "no such file" })
+      const typed = yield* Effect.flip(Blocking.throws(Blocking.run(throwing), [NotFound]))
+      expect(typed).toBeInstanceOf(NotFound)
+    }))
+
+  it.effect("counts timeouts and graces on the clock of the test", () =>
+    Effect.gen(function*() {
+      const fiber = yield* Effect.forkChild(
+        Effect.flip(Blocking.withOptions(Blocking.run(never), { timeout: "1 minute" })),
+        { startImmediately: true }
+      )
+      yield* TestClock.adjust("59 seconds")
+      expect(fiber.pollUnsafe()).toBeUndefined()
+      yield* TestClock.adjust("1 second")
+      expect((yield* Fiber.join(fiber)) as Blocking.BlockingError).toMatchObject({
+        reason: { _tag: "TimedOut", within: 60_000, threadBusy: true }
+      })
+      // What does not settle within the grace is left to itself, and the next one runs.
+      const next = yield* Effect.forkChild(Blocking.run(square, 2), { startImmediately: true })
+      expect(next.pollUnsafe()).toBeUndefined()
+      yield* TestClock.adjust("1 second")
+      expect(yield* Fiber.join(next)).toBe(4)
+    }))
+
+  it.effect("runs one at a time, in the order of the calls, and never what was cancelled before its turn", () =>
+    Effect.gen(function*() {
+      const order: Array<number> = []
+      const noting = (n: number) => Effect.map(Blocking.run(soon, n), (value) => order.push(value))
+      const one = yield* Effect.forkChild(noting(1), { startImmediately: true })
+      const two = yield* Effect.forkChild(noting(2), { startImmediately: true })
+      const three = yield* Effect.forkChild(noting(3), { startImmediately: true })
+      yield* Fiber.interrupt(two)
+      yield* Fiber.joinAll([one, three])
+      expect(order).toEqual([1, 3])
+    }))
+
+  it.effect("ends a stream of a call with its result", () =>
+    Effect.gen(function*() {
+      expect(yield* Stream.runCollect(Blocking.stream(square, 3))).toEqual([{ _tag: "Result", value: 9 }])
+    }))
+
+  it.effect("a call that outlives its fiber is in the report of its scope", () =>
+    Effect.gen(function*() {
+      const running = yield* Deferred.make<void>()
+      const scope = yield* TaskScope.make("app", { stopWithin: "2 seconds" })
+      yield* TaskScope.spawn(scope, Effect.andThen(Deferred.succeed(running, undefined), Blocking.run(never)), "work")
+      yield* Deferred.await(running)
+      const closing = yield* Effect.forkChild(TaskScope.close(scope), { startImmediately: true })
+      yield* TestClock.adjust("2 seconds")
+      const report = yield* Fiber.join(closing)
+      expect(report.tasks.map(({ kind, outcome, path }) => `${path} ${kind} ${outcome}`)).toEqual([
+        "app/work background interrupted",
+        "app/work/never blocking abandoned"
+      ])
+    }))
+})
+
+describe("an option of a call", () => {
+  it.effect.each([
+    ["timeout", { timeout: 0 }],
+    ["timeout", { timeout: Number.NaN }],
+    ["timeout", { timeout: "soon" as never }],
+    ["grace", { grace: -1 }],
+    ["grace", { grace: Number.NaN }]
+  ])("that makes no sense is refused before anything runs: %s", ([option, options]) =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(
+        Blocking.withOptions(Blocking.run(square, 1), options as Blocking.CallOptionsInput)
+      )
+      expect(error).toMatchObject({ _tag: "InvalidOption" })
+      expect(error.message).toContain(option as string)
+    }).pipe(Effect.provide(Blocking.layerInline)))
+})
+
+describe("the declaration of a blocking function", () => {
+  it.each([
+    ["without import.meta", () => BlockingFunction.make(undefined as never, "f", () => 1), "import.meta"],
+    ["without a name", () => BlockingFunction.make(here, "", () => 1), "the name is empty"],
+    ["without a function", () => BlockingFunction.make(here, "f", 1 as never), "not a function"]
+  ])("%s is refused at once", (_, declare, message) => {
+    expect(declare).toThrow(message)
+  })
+})

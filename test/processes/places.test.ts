@@ -1,0 +1,114 @@
+/**
+ * The same module with a blocking function, wherever such modules are used.
+ */
+import { expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises"
+import { stripTypeScriptTypes } from "node:module"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { rolldown } from "rolldown"
+import { childApp } from "../support/childApp.ts"
+
+const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
+const places = at("../fixtures/places/")
+const packages = at("../../packages/")
+
+const temporary = Effect.acquireRelease(
+  Effect.promise(() => mkdtemp(join(tmpdir(), "ambit-places-"))),
+  (folder) => Effect.promise(() => rm(folder, { recursive: true, force: true }))
+)
+
+/** Runs a program and gives what it says. */
+const said = (...args: ReadonlyArray<string>) =>
+  Effect.gen(function*() {
+    const child = yield* childApp(args, { within: 60_000 })
+    const { code, stderr, stdout } = yield* child.end
+    expect(stderr).toBe("")
+    expect(code).toBe(0)
+    return stdout
+  })
+
+const limit = 90_000
+
+it.live("runs as TypeScript", () =>
+  Effect.gen(function*() {
+    expect(yield* said(join(places, "main.ts"))).toBe("42 on a thread\n")
+  }), limit)
+
+it.live("runs compiled, with the packages as they are published", () =>
+  Effect.gen(function*() {
+    const folder = yield* temporary
+    yield* said(at("../../node_modules/typescript/bin/tsc"), "-b", join(packages, "node"))
+    yield* Effect.promise(async () => {
+      for (const name of ["core", "node"]) {
+        const installed = join(folder, "node_modules/@ambit", name)
+        const manifest = JSON.parse(await readFile(join(packages, name, "package.json"), "utf8"))
+        await mkdir(installed, { recursive: true })
+        await cp(join(packages, name, "dist"), join(installed, "dist"), { recursive: true })
+        await writeFile(
+          join(installed, "package.json"),
+          JSON.stringify({ ...manifest, exports: manifest.publishConfig.exports })
+        )
+      }
+      for (const name of ["effect", "markdown-table"]) {
+        await symlink(join(packages, "core/node_modules", name), join(folder, "node_modules", name))
+      }
+      await writeFile(join(folder, "package.json"), "{\"type\":\"module\"}")
+      for (const name of ["main", "double"]) {
+        const source = stripTypeScriptTypes(await readFile(join(places, `${name}.ts`), "utf8"))
+        await writeFile(join(folder, `${name}.js`), source.replaceAll(".ts\"", ".js\""))
+      }
+    })
+    expect(yield* said(join(folder, "main.js"))).toBe("42 on a thread\n")
+  }).pipe(Effect.scoped), limit)
+
+it.live("runs bundled, with the module and the code of threads as inputs of their own", () =>
+  Effect.gen(function*() {
+    const folder = yield* temporary
+    yield* Effect.promise(async () => {
+      const bundle = await rolldown({
+        cwd: places,
+        platform: "node",
+        logLevel: "silent",
+        input: { main: "./main.ts", double: "./double.ts", threadMain: "@ambit/node/threadMain" }
+      })
+      await bundle.write({ dir: folder, format: "esm" })
+      await bundle.close()
+      await writeFile(join(folder, "package.json"), "{\"type\":\"module\"}")
+    })
+    expect(yield* said(join(folder, "main.js"))).toBe("42 on a thread\n")
+  }).pipe(Effect.scoped), limit)
+
+it.live(
+  "that is also the program starts no threads from a thread, and says what is wrong",
+  () =>
+    Effect.gen(function*() {
+      const output = yield* said(join(places, "folded.ts"))
+      expect(output).toContain("this is a thread of a pool already")
+      expect(output).toContain("42\n")
+    }).pipe(Effect.scoped),
+  limit
+)
+
+it.live.each(["forks", "threads", "vmForks", "vmThreads"])(
+  "runs in the %s pool of Vitest",
+  (pool) =>
+    Effect.gen(function*() {
+      const child = yield* childApp(
+        [
+          at("../../node_modules/vitest/vitest.mjs"),
+          "run",
+          "--config",
+          join(places, "vitest.config.ts"),
+          `--pool=${pool}`
+        ],
+        { within: 60_000 }
+      )
+      const { code, stdout } = yield* child.end
+      expect(stdout).toContain("1 passed")
+      expect(code).toBe(0)
+    }).pipe(Effect.scoped),
+  limit
+)
