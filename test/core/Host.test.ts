@@ -433,6 +433,71 @@ describe("the start of a host", () => {
       ])
     }).pipe(Effect.provide(makeRecorder().layer)))
 
+  it.effect("that fails has one budget for all that follows, whatever is built meanwhile", () =>
+    Effect.gen(function*() {
+      const stuck = Task.spawn(Effect.uninterruptible(Effect.never), "stuck")
+      const Bad = App.layer("bad", Effect.andThen(stuck, Effect.fail("no" as const)), { stopWithin: "1 second" })
+      const Late = App.layer("late", stuck, { stopWithin: "2 seconds" }).pipe(
+        Layer.provide(Layer.effectDiscard(Effect.sleep(100)))
+      )
+      const host = yield* launch(Layer.mergeAll(Bad, Late), { stopWithin: "2.5 seconds" })
+      const { exit, took } = yield* advanceUntilDone(host.fiber)
+      assert.strictEqual(failure(exit), "no")
+      assert.isAtMost(took, 2500)
+      const report = host.reports[0]!
+      assert.deepInclude(report, { took, budget: 2500, reason: "app hub/bad did not start" })
+      // An app has no more time than its host has left.
+      assert.deepStrictEqual(report.apps.map((app) => [app.path, app.budget]), [["hub/bad", 1000], ["hub/late", 1600]])
+      assert.deepStrictEqual(report.tasks.map((task) => task.path), ["hub/bad/stuck", "hub/late/stuck"])
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("that fails counts its budget from the failure also when it has to wait for a layer that is built", () =>
+    Effect.gen(function*() {
+      const Bad = App.layer("bad", Effect.fail("no" as const))
+      const Connecting = Layer.effectDiscard(Effect.acquireRelease(Effect.sleep("1 second"), () => Effect.never))
+      const host = yield* launch(Layer.mergeAll(Bad, Connecting), { stopWithin: "2 seconds" })
+      const { exit, took } = yield* advanceUntilDone(host.fiber)
+      assert.strictEqual(failure(exit), "no")
+      assert.strictEqual(took, 2000)
+      assert.deepInclude(host.reports[0], { took: 2000, budget: 2000 })
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("that fails lists a straggler once that ends while the host stops", () => {
+    const recorder = makeRecorder()
+    return Effect.gen(function*() {
+      const straggler = Task.spawn(Effect.uninterruptible(Effect.sleep("1 second")), "straggler")
+      const Bad = App.layer("bad", Effect.andThen(straggler, Effect.fail("no")), { stopWithin: "500 millis" })
+      const slow = Task.spawn(Effect.ensuring(Effect.never, Effect.sleep("2 seconds")), "slow")
+      const Plain = Layer.effectDiscard(slow) as Layer.Layer<never>
+      const host = yield* Effect.provide(launch(Layer.mergeAll(Plain, Bad)), TaskScope.layer("outer"))
+      yield* advanceUntilDone(host.fiber)
+      assert.deepStrictEqual(host.reports[0]!.tasks.map((task) => [task.path, task.outcome]), [
+        ["hub/bad/straggler", "abandoned"],
+        ["hub/slow", "interrupted"]
+      ])
+      const [line] = linesAt(recorder.records, "Warn").filter((line) => line.startsWith("hub stopped"))
+      assert.include(line, "2 tasks: 1 interrupted, 1 abandoned")
+    }).pipe(Effect.provide(recorder.layer))
+  })
+
+  it.effect("goes on when somebody recovers from a failure long after another, with nothing in its place", () =>
+    Effect.gen(function*() {
+      const optional = (name: string, after: number) =>
+        App.layer(
+          name,
+          Effect.gen(function*() {
+            yield* App.onStop("slow", Effect.sleep(200))
+            yield* Effect.sleep(after)
+            return yield* Effect.fail("no hardware")
+          })
+        ).pipe(Layer.catchCause(() => Layer.empty))
+      const host = yield* launch(Layer.mergeAll(optional("a", 10), optional("b", 800)), { stopWithin: "1 second" })
+      yield* TestClock.adjust("1 second")
+      yield* host.inHost(Host.awaitReady)
+      const report = succeeded((yield* host.stop).exit)
+      assert.deepInclude(report, { reason: "the test says so", apps: [], took: 0 })
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
   it.effect("that fails just when somebody asks for a stop fails the host all the same", () =>
     Effect.gen(function*() {
       const Bad = App.layer("bad", Effect.andThen(Host.requestStop("enough"), Effect.fail("no broker" as const)))

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { describe, expect, it } from "vitest"
 import { moduleName } from "./doctest.ts"
-import { examplesIn, fencesIn, fencesOf, placeOf, root } from "./examples.ts"
+import { examplesIn, fencesIn, fencesOf, placeOf, root, shownFile } from "./examples.ts"
 
 const markdown = "test/documents/fixtures/examples.md"
 const source = "test/documents/fixtures/commented.ts"
@@ -83,6 +83,12 @@ describe("a fence", () => {
   it("may stand for a file, and say why it does not run", () => {
     const [fence] = fencesOf("docs/a.md", "```ts no-run title=\"a/main.ts: it runs until Ctrl-C\"\n```")
     expect(fence).toMatchObject({ title: "a/main.ts", reason: "it runs until Ctrl-C", kind: "no-run" })
+  })
+
+  it("may show a part of a file", () => {
+    const shown = (info: string) => fencesOf("docs/a.md", `\`\`\`ts ${info}\n\`\`\``).map(shownFile)
+    expect(shown("no-run title=\"it is in docs/examples/b.ts\"")).toEqual(["docs/examples/b.ts"])
+    expect(shown("no-run title=\"it never ends\"")).toEqual([undefined])
   })
 
   it("without a marker is told apart", () => {

@@ -6,7 +6,7 @@
  *   ts import.meta.vitest title="a/b.ts"           the same, and its neighbours can import it by that name
  *   ts no-run title="why it does not run"          is only type-checked
  *   ts no-run title="a/b.ts: why it does not run"  the same, where its neighbours are
- *   ts no-run title="it is in docs/examples/b.ts"  the same, and a part of a file that examples import
+ *   ts no-run title="it is in docs/examples/b.ts"  is a part of that file, which is checked with the others
  */
 import { globSync, readFileSync } from "node:fs"
 import { join } from "node:path"

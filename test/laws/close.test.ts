@@ -140,6 +140,10 @@ const faults = (run: Run): Array<string> => {
         found.push(`${task.path} ran on and is not in the report as abandoned`)
       }
     }
+    if (lines.size < report.tasks.length) {
+      const paths = report.tasks.map((line) => line.path)
+      found.push(`${paths.filter((path, index) => paths.indexOf(path) !== index).join(", ")} is reported twice`)
+    }
     for (const line of report.tasks) {
       const candidates = tracker.tasks.filter((task) => task.path === line.path)
       if (/\/\((start|body)\)$/.test(line.path) || line.path.includes("/late")) continue

@@ -460,7 +460,7 @@ export interface Budget {
 
 // A tenth is kept for the resources, and up to half of the rest for the tasks, whatever the hooks do.
 const budgetOf = (app: AppImpl, since: number): Budget => {
-  const deadline = Math.min(since + app.limits.appStop, deadlineAround(app.parent))
+  const deadline = Math.min(since + app.limits.appStop, deadlineAround(app.parent), app.host?.deadline ?? Infinity)
   const whole = Math.max(0, deadline - since)
   const tasksUntil = deadline - whole / 10
   return {
@@ -643,7 +643,7 @@ const finish = (app: AppImpl, life: Life, stopping: Stop, report: ShutdownReport
   move(app, error === undefined ? { _tag: "Stopped", report } : { _tag: "Failed", error, report }, life.scope)
   life.scope.releasing = false
   letGo(life.scope)
-  app.host?.appStopped(app, stopping.budget.since, report)
+  app.host?.appStopped(app, life.scope, report)
   // A host that stops says it once for all its apps.
   const level = report.clean ? app.host?.root.state._tag === "Stopping" ? "Debug" : "Info" : "Warn"
   say(app.context, level, summary(report), { app: app.path })

@@ -51,6 +51,8 @@ export interface CloseOptions {
    * the moment at which the tasks are given up. It must be bounded itself.
    */
   readonly before?: Effect.Effect<number> | undefined
+  /** Children that are over, and of which somebody else tells. */
+  readonly told?: Stopping["told"]
 }
 
 /** The earliest deadline of the scopes around this one that are stopping. */
@@ -63,13 +65,13 @@ export const deadlineAround = (scope: ScopeImpl | undefined): number => {
 }
 
 // Open → Stopping. From here on nothing enters.
-export const beginStop = (scope: ScopeImpl, reason: string, within: number): Stopping => {
+export const beginStop = (scope: ScopeImpl, reason: string, within: number, told: Stopping["told"]): Stopping => {
   const since = now(scope.clock)
   const children: Array<ScopeImpl> = []
   const leftovers: Array<TaskImpl> = []
   for (const child of scope.children) {
     if (!isOver(child)) children.push(child)
-    else for (const task of allTasksOf(child)) leftovers.push(task)
+    else if (told?.has(child) !== true) { for (const task of allTasksOf(child)) leftovers.push(task) }
   }
   const state: Stopping = {
     _tag: "Stopping",
@@ -79,6 +81,7 @@ export const beginStop = (scope: ScopeImpl, reason: string, within: number): Sto
     counts: noCounts(),
     children: children.toReversed(),
     leftovers,
+    told,
     done: Deferred.makeUnsafe(),
     othersDone: Deferred.makeUnsafe()
   }
@@ -384,10 +387,13 @@ const makeReport = (
   )
 }
 
-// The tasks that children have left behind which are not among the `told`.
-const leftIn = (scope: ScopeImpl, told: Pick<ReadonlySet<ScopeImpl>, "has">): Array<TaskImpl> => {
-  const over = [...scope.children].filter((child) => isOver(child) && !told.has(child))
-  return [...new Set([...scope.state._tag === "Stopping" ? scope.state.leftovers : [], ...over.flatMap(allTasksOf)])]
+// The tasks that children have left behind which are not among those that have `reported`.
+const leftIn = (scope: ScopeImpl, reported: Pick<ReadonlySet<ScopeImpl>, "has">): Array<TaskImpl> => {
+  const { leftovers, told } = scope.state._tag === "Stopping" ? scope.state : { leftovers: [] }
+  const over = [...scope.children].filter((child) =>
+    isOver(child) && !reported.has(child) && told?.has(child) !== true
+  )
+  return [...new Set([...leftovers, ...over.flatMap(allTasksOf)])]
 }
 
 // The lines of a scope and of what is in it, as far as they are known.
@@ -477,7 +483,7 @@ export const startClose = (scope: ScopeImpl, options: CloseOptions): Effect.Effe
     case "Stopping":
       return Deferred.await(state.done)
     case "Open": {
-      const stopping = beginStop(scope, options.reason ?? "closed", options.within ?? scope.stopWithin)
+      const stopping = beginStop(scope, options.reason ?? "closed", options.within ?? scope.stopWithin, options.told)
       Effect.runForkWith(scope.context)(closer(scope, stopping, options))
       return Deferred.await(stopping.done)
     }

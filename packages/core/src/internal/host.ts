@@ -11,11 +11,14 @@
  *
  * A layer that fails while the host starts may be replaced by whoever built it,
  * so the start fails when the build does, and not before. But what has failed is
- * released meanwhile, and so the budget of the stop counts from the failure.
+ * released meanwhile: it unwinds, and so the budget of the stop counts from the
+ * first failure. Layers that are built at the same time change nothing in that.
  *
  * Invariants
  * - The first stop request wins; the others change nothing.
  * - The stop of a host ends at its deadline whatever the layers do. (Host.test.ts)
+ * - An app is reported by the unwinding if it had stopped before the host did, and
+ *   by the close of the root if not: each task has one line. (Host.test.ts)
  */
 import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
@@ -55,10 +58,24 @@ export const HostTypeId = "~@ambit/core/Host"
 
 /** A layer that failed while the host started. */
 interface Failure {
-  readonly since: number
   readonly cause: Cause.Cause<unknown>
   /** The path of the app, if the layer is one. */
   readonly app: string | undefined
+  /** What unwinds since then; nothing, if the failure came to the host much later. */
+  readonly unwinding: Unwinding | undefined
+}
+
+/** What a failure in the start leads to, and whatever fails in the midst of it. All of it has one budget. */
+interface Unwinding {
+  readonly since: number
+  /** When the host stops at the latest, if it comes to that. */
+  readonly deadline: number
+  /** One for each error, at the layer where it was first seen. */
+  readonly failures: Array<Failure>
+  /** The apps that it has stopped, by the scopes of their lives. */
+  readonly stopped: Map<ScopeImpl, ShutdownReport>
+  /** Whether somebody has recovered. */
+  over: boolean
 }
 
 export class HostImpl {
@@ -71,11 +88,8 @@ export class HostImpl {
   readonly ready = Deferred.makeUnsafe<void>()
   /** The build of the layers has ended, well or not. */
   readonly built = Deferred.makeUnsafe<void>()
-  /** What has failed in the start, and what was stopped in it. */
-  readonly failures: Array<Failure> = []
-  readonly stopped: Array<{ readonly since: number; readonly report: ShutdownReport }> = []
-  /** One sequence of releases after a failure; whatever is built next ends it. */
-  unwinding: object | undefined = undefined
+  /** The last one, also when it is over. */
+  unwinding: Unwinding | undefined = undefined
   /** How many layers are releasing what they had acquired. */
   releasing = 0
   /** Whether an app stopped because a virtual clock stood still. */
@@ -92,15 +106,23 @@ export class HostImpl {
   }
 
   startFailed(cause: Cause.Cause<unknown>, app: AppImpl | undefined): void {
-    if (Deferred.isDoneUnsafe(this.ready) || this.root.state._tag !== "Open") return
-    this.failures.push({ since: now(this.root.clock), cause, app: app?.path })
-    if (app === undefined || app.parent === this.root) boundUnwinding(this)
+    if (Deferred.isDoneUnsafe(this.built) || this.root.state._tag !== "Open") return
+    const known = firstOf(this, cause) !== undefined
+    const unwinding = unwind(this, known)
+    if (!known) unwinding.failures.push({ cause, app: app?.path, unwinding })
+    settle(this)
   }
 
-  appStopped(app: AppImpl, since: number, report: ShutdownReport): void {
+  appStopped(app: AppImpl, scope: ScopeImpl, report: ShutdownReport): void {
     if (standstills.has(report)) this.stalled = true
     // The report of an app inside of an app is part of that one's.
-    if (app.parent === this.root && !Deferred.isDoneUnsafe(this.ready)) this.stopped.push({ since, report })
+    if (app.parent === this.root && this.root.state._tag === "Open") going(this)?.stopped.set(scope, report)
+    settle(this)
+  }
+
+  /** When a stop that begins now must have ended, if the start fails. */
+  get deadline(): number {
+    return going(this)?.deadline ?? Infinity
   }
 }
 
@@ -170,38 +192,67 @@ export const launch = (
     })
   )
 
-// What has failed is released before anybody hears of it, so the host sees to it that this ends. Who recovers from the
-// failure builds something else.
-const boundUnwinding = (host: HostImpl): void => {
-  if (host.unwinding !== undefined || Deferred.isDoneUnsafe(host.built)) return
+/** What unwinds at this moment. */
+const going = (host: HostImpl): Unwinding | undefined => host.unwinding?.over === false ? host.unwinding : undefined
+
+// Begins an unwinding, or takes part in the one that goes on. What follows from a failure that was seen before, after a
+// while in which nothing of it was seen, goes on with the budget of that one.
+const unwind = (host: HostImpl, known: boolean): Unwinding => {
+  const { clock, stopWithin } = host.root
+  const since = now(clock)
+  const last = host.unwinding
+  if (last !== undefined && (!last.over || (known && since < last.deadline - keptOf(stopWithin)))) {
+    last.over = false
+    return last
+  }
+  const unwinding = { since, deadline: since + stopWithin, failures: [], stopped: new Map(), over: false }
+  host.unwinding = unwinding
+  bound(host, unwinding)
+  return unwinding
+}
+
+// What has failed is released before anybody hears of it, so the host sees to it that this ends.
+const bound = (host: HostImpl, unwinding: Unwinding): void => {
   const { clock, context, stopWithin } = host.root
-  const mine = host.unwinding = {}
-  const until = now(clock) + stopWithin - keptOf(stopWithin)
+  const until = unwinding.deadline - keptOf(stopWithin)
   Effect.runForkWith(context)(Effect.map(
-    waitUntil(Deferred.await(host.built), clock, until, () => host.stopped.length),
+    waitUntil(Deferred.await(host.built), clock, until, () => unwinding.stopped.size),
     (end) => {
-      if (end === "done" || host.unwinding !== mine) return
-      host.unwinding = undefined
-      const stopping = [...host.apps.values()].some((app) => app.phase._tag === "Stopping")
-      if (host.releasing === 0 && !stopping) return
-      const last = host.failures.at(-1)
-      const start = last === undefined ? undefined : originOf(host, last.cause)
+      if (end === "done" || unwinding.over) return
+      unwinding.over = !isBusy(host)
+      if (unwinding.over) return
+      const start = unwinding.failures.at(-1)
       host.requestStop({ reason: reasonOf(start), exitCode: undefined, failed: true, start })
     }
   ))
 }
 
+// A failure goes on in the same turn when what it had to wait for is gone. When it does not, somebody has recovered, and
+// what fails later has a budget of its own.
+const settle = (host: HostImpl): void => {
+  const unwinding = going(host)
+  if (unwinding === undefined || isBusy(host)) return
+  Effect.runForkWith(host.root.context)(Effect.andThen(
+    Effect.yieldNow,
+    Effect.sync(() => {
+      unwinding.over = !isBusy(host) && !Deferred.isDoneUnsafe(host.built)
+    })
+  ))
+}
+
+const isBusy = (host: HostImpl): boolean =>
+  host.releasing > 0 ||
+  [...host.apps.values()].some((app) => app.phase._tag === "Stopping" || app.leaving !== undefined)
+
 const watchOf = (host: HostImpl) => ({
-  begun: () => {
-    host.unwinding = undefined
-  },
   failed: (cause: Cause.Cause<unknown>) => host.startFailed(cause, undefined),
   releasing: () => {
     host.releasing++
-    boundUnwinding(host)
+    if (!Deferred.isDoneUnsafe(host.built)) unwind(host, true)
   },
   released: () => {
     host.releasing--
+    settle(host)
   }
 })
 
@@ -223,13 +274,12 @@ const failureOfBuild = (host: HostImpl, build: Fiber.Fiber<unknown, unknown>): F
 // A failure comes by every layer around the one that failed, on its way to the build of the host.
 const firstOf = (host: HostImpl, cause: Cause.Cause<unknown>): Failure | undefined => {
   const error = Cause.squash(cause)
-  return host.failures.find((failure) => Cause.squash(failure.cause) === error)
+  return host.unwinding?.failures.find((failure) => Cause.squash(failure.cause) === error)
 }
 
 const originOf = (host: HostImpl, cause: Cause.Cause<unknown>): Failure => {
-  const { app, since } = firstOf(host, cause) ?? host.failures.at(-1) ??
-    { app: undefined, since: now(host.root.clock) }
-  return { app, since, cause }
+  const unwinding = going(host)
+  return { cause, app: (firstOf(host, cause) ?? unwinding?.failures.at(-1))?.app, unwinding }
 }
 
 const reasonOf = (failure: Failure | undefined): string =>
@@ -267,14 +317,16 @@ const stop = (
     // From here on a late request changes nothing, and `requestStop` says so.
     host.requestStop(request)
     say(root.context, "Info", `${host.name} stops: ${request.reason}`, { host: host.name })
-    const since = failure?.since ?? now(clock)
+    const { unwinding } = failure ?? {}
+    const since = unwinding?.since ?? now(clock)
     const kept = keptOf(root.stopWithin)
-    const deadline = Math.max(since + root.stopWithin, now(clock) + kept)
+    const deadline = since + root.stopWithin
     const progress = () => [...root.children].filter((child) => !isOver(child)).length
     let end = "done" as WaitEnd
     const ended = startClose(root, {
       reason: request.reason,
-      within: deadline - now(clock),
+      within: Math.max(0, deadline - now(clock)),
+      told: unwinding?.stopped,
       before: Effect.gen(function*() {
         const own = tasksOf(root).values()
         yield* interruptAll(() => own.next().value, request.reason, since)
@@ -287,7 +339,8 @@ const stop = (
     )
     const closed = yield* ended
     if (end === "deadline") yield* waitUntil(Fiber.await(closing), clock, deadline, progress)
-    const report = makeReport(host, request, since, deadline, closed, closing)
+    const earlier = [...unwinding?.stopped.values() ?? []]
+    const report = makeReport(host, request, since, deadline, [...earlier, closed], closing)
     if (end === "standstill" || host.stalled || standstills.has(closed)) standstills.add(report)
     return report
   })
@@ -297,19 +350,13 @@ const makeReport = (
   request: StopRequest,
   since: number,
   deadline: number,
-  closed: ShutdownReport,
+  reports: ReadonlyArray<ShutdownReport>,
   closing: Fiber.Fiber<unknown, unknown>
 ): ShutdownReport => {
   const { clock } = host.root
   const took = roundMillis(now(clock) - since)
   const budget = roundMillis(deadline - since)
   const layers = layersReport(host, closing, took, budget)
-  // What a start that fails has stopped is no longer there when the stop of the host begins, but for its stragglers.
-  const earlier = host.stopped
-    .filter((one) => one.since >= since && !closed.apps.some((app) => app.path === one.report.path))
-    .map((one) => one.report)
-  const told = new Set(earlier.flatMap(stuckPaths))
-  const reports = [...earlier, closed]
   return makeLazily(
     {
       path: host.name,
@@ -321,11 +368,8 @@ const makeReport = (
       hooks: reports.flatMap((report) => report.hooks),
       apps: [...reports.flatMap((report) => report.apps), ...(layers === undefined ? [] : [layers])]
     },
-    () => [
-      ...earlier.flatMap((report) => report.tasks),
-      ...closed.tasks.filter((task) => task.outcome !== "abandoned" || !told.has(task.path))
-    ],
-    earlier.length === 0 ? countsOf(closed) : undefined
+    () => reports.flatMap((report) => report.tasks),
+    countsOf(...reports)
   )
 }
 

@@ -75,9 +75,8 @@ export const ownMemoMap = (memoMap: Layer.MemoMap, watch: {
         ))
   })
 
-/** A map that tells of layers that begin their build, fail, begin their release and end it. */
+/** A map that tells of layers that fail, begin their release and end it. */
 export const watched = (memoMap: Layer.MemoMap, watch: {
-  readonly begun: () => void
   readonly failed: (cause: Cause.Cause<unknown>) => void
   readonly releasing: () => void
   readonly released: () => void
@@ -85,14 +84,11 @@ export const watched = (memoMap: Layer.MemoMap, watch: {
   inFrontOf(memoMap, {
     request: (_, request) => request,
     build: (_, build, scope) =>
-      Effect.suspend(() => {
-        watch.begun()
-        return Effect.andThen(
-          Scope.addFinalizer(scope, Effect.sync(watch.released)),
-          Effect.onExit(build, (exit) => {
-            if (Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause)) watch.failed(exit.cause)
-            return Scope.addFinalizer(scope, Effect.sync(watch.releasing))
-          })
-        )
-      })
+      Effect.andThen(
+        Scope.addFinalizer(scope, Effect.sync(watch.released)),
+        Effect.onExit(build, (exit) => {
+          if (Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause)) watch.failed(exit.cause)
+          return Scope.addFinalizer(scope, Effect.sync(watch.releasing))
+        })
+      )
   })

@@ -195,6 +195,8 @@ export interface Stopping {
   readonly children: ReadonlyArray<ScopeImpl>
   /** What earlier stops of other children had given up and still ran when the stop began. */
   readonly leftovers: ReadonlyArray<TaskImpl>
+  /** Children that were over by then, and of which somebody else tells. */
+  readonly told: Pick<ReadonlyMap<ScopeImpl, unknown>, "has"> | undefined
   readonly done: Deferred.Deferred<ShutdownReport>
   /**
    * Completes before `done`, when all tasks that are left wait for this very

@@ -324,7 +324,7 @@ export class PoolImpl {
   }
 
   private async ending(thread: PoolThread, job: PoolJob | undefined): Promise<void> {
-    const stack = job === undefined ? undefined : await thread.stack().catch(() => undefined)
+    const stack = job === undefined ? undefined : await thread.stack()
     thread.drain()
     const ended = await thread.terminate()
     if (!ended) {

@@ -78,7 +78,6 @@ const bootstrap = `require("node:module").enableCompileCache?.();import(${JSON.s
 
 export class PoolThread {
   readonly name: string
-  readonly threadId: number
   state: ThreadState = { _tag: "Starting" }
   /** In the order in which the thread gets them. */
   readonly sent: Array<PoolJob> = []
@@ -126,7 +125,6 @@ export class PoolThread {
       transferList: [frames.port2, answers.port2],
       ...(options.resourceLimits === undefined ? {} : { resourceLimits: options.resourceLimits })
     })
-    this.threadId = this.worker.threadId
     this.port.on("message", (frame: ToMain) => {
       listener.frame(this, frame)
       this.drain()
@@ -310,7 +308,7 @@ export class PoolThread {
 
   /** Where the thread is. */
   stack(): Promise<string | undefined> {
-    return stackOf(this.threadId, this.exited)
+    return stackOf(this.worker)
   }
 
   /** Ends the thread. Gives `false` when it has not ended after a second: nobody can say when it will. */

@@ -1,72 +1,78 @@
 /**
  * The JavaScript stack of a thread that is busy, seen from outside.
+ *
+ * It is taken with the CPU profiler, which looks at one thread without stopping
+ * it. A debugger could tell more, but attaches to all threads, and one that is just
+ * starting then ends the whole process (seen with Node 26.10).
  */
+import type { Worker } from "node:worker_threads"
 import { after, cancelTimer } from "./realTime.ts"
 
 /** How long a thread gets to show where it is. In native code it cannot. */
-const patience = 100
+const patience = 150
 
-interface Frame {
-  readonly functionName: string
-  readonly url: string
-  readonly location: { readonly scriptId: string; readonly lineNumber: number; readonly columnNumber: number }
+/** Enough for some samples. */
+const lookFor = 5
+
+interface ProfileNode {
+  readonly id: number
+  readonly callFrame: { readonly functionName: string; readonly url: string; readonly lineNumber: number }
+  readonly hitCount?: number
+  readonly children?: ReadonlyArray<number>
+  readonly positionTicks?: ReadonlyArray<{ readonly line: number; readonly ticks: number }>
 }
 
-const lineOf = (scripts: ReadonlyMap<string, string>) => ({ functionName, location, url }: Frame): string =>
-  `at ${functionName || "(anonymous)"} (${url || scripts.get(location.scriptId) || "unknown"}:${
-    location.lineNumber + 1
-  }:${location.columnNumber + 1})`
-
-/**
- * Gives the stack, innermost frame first, or `undefined` when the thread does
- * not answer in time. The session lasts as long as the thread: a pause that came
- * after its end would never be over, and then nobody could end the thread.
- */
-export const stackOf = async (threadId: number, exited: Promise<void>): Promise<string | undefined> => {
-  // Loaded on first use: a Node that was built without it still has threads.
-  const { Session } = await import("node:inspector")
+/** Gives the stack, innermost frame first, or `undefined` when the thread does not answer in time. */
+export const stackOf = (worker: Worker): Promise<string | undefined> => {
+  // Older versions of Node cannot look into a thread.
+  if (typeof worker.startCpuProfile !== "function") return Promise.resolve(undefined)
   return new Promise((resolve) => {
-    const session = new Session()
-    const scripts = new Map<string, string>()
-    let commands = 0
-    let sessionId: string | undefined
-    const done = (stack: string | undefined): void => {
+    const timer = after(patience, () => resolve(undefined))
+    void sample(worker).catch(() => undefined).then((stack) => {
       cancelTimer(timer)
       resolve(stack)
-    }
-    const timer = after(patience, () => done(undefined))
-    const command = (method: string): void => {
-      const message = JSON.stringify({ id: ++commands, method })
-      session.post("NodeWorker.sendMessageToWorker", { sessionId: sessionId!, message }, (error) => {
-        if (error !== null) done(undefined)
-      })
-    }
-    session.connect()
-    void exited.then(() => session.disconnect())
-    session.on("NodeWorker.attachedToWorker", ({ params }) => {
-      // The id in there counts the threads of the session; only the title tells which one it is.
-      if (!params.workerInfo.title.startsWith(`[worker ${threadId}]`)) return
-      sessionId = params.sessionId
-      command("Debugger.enable")
-      command("Debugger.pause")
-    })
-    session.on("NodeWorker.receivedMessageFromWorker", ({ params }) => {
-      if (params.sessionId !== sessionId) return
-      const message = JSON.parse(params.message)
-      if (message.method === "Debugger.scriptParsed") scripts.set(message.params.scriptId, message.params.url)
-      if (message.method !== "Debugger.paused") return
-      // A thread that is left paused could not be ended.
-      command("Debugger.resume")
-      command("Debugger.disable")
-      const frames = message.params.callFrames as ReadonlyArray<Frame>
-      done(
-        frames.map(lineOf(scripts)).filter((line) => !line.includes("(node:") && !line.includes("threadMain")).join(
-          "\n"
-        )
-      )
-    })
-    session.post("NodeWorker.enable", { waitForDebuggerOnStart: false }, (error) => {
-      if (error !== null) done(undefined)
     })
   })
+}
+
+const sample = async (worker: Worker): Promise<string | undefined> => {
+  const profile = await worker.startCpuProfile({ sampleInterval: 1000 })
+  await new Promise<void>((resolve) => {
+    after(lookFor, resolve)
+  })
+  const { nodes } = JSON.parse(await profile.stop()) as { readonly nodes: ReadonlyArray<ProfileNode> }
+  const byId = new Map(nodes.map((node) => [node.id, node]))
+  const frames: Array<string> = []
+  let at = nodes[0] === undefined ? undefined : busiest(nodes[0], byId)
+  while (at !== undefined) {
+    if (isOfUser(at)) frames.unshift(lineOf(at))
+    at = busiest(at, byId)
+  }
+  return frames.length === 0 ? undefined : frames.join("\n")
+}
+
+const ticksIn = (node: ProfileNode, byId: ReadonlyMap<number, ProfileNode>): number =>
+  (node.hitCount ?? 0) + (node.children ?? []).reduce((sum, id) => sum + ticksIn(byId.get(id)!, byId), 0)
+
+/** The child in which the thread was for the longest time; the latest one, when it was in none for a whole sample. */
+const busiest = (node: ProfileNode, byId: ReadonlyMap<number, ProfileNode>): ProfileNode | undefined => {
+  let best: ProfileNode | undefined
+  let most = -1
+  for (const id of node.children ?? []) {
+    const child = byId.get(id)!
+    const ticks = ticksIn(child, byId)
+    if (ticks >= most) {
+      best = child
+      most = ticks
+    }
+  }
+  return best
+}
+
+const isOfUser = ({ callFrame: { functionName, url } }: ProfileNode): boolean =>
+  url !== "" && !url.startsWith("node:") && !url.includes("threadMain") && functionName !== "(program)"
+
+const lineOf = ({ callFrame, positionTicks = [] }: ProfileNode): string => {
+  const hottest = positionTicks.toSorted((a, b) => b.ticks - a.ticks)[0]
+  return `at ${callFrame.functionName || "(anonymous)"} (${callFrame.url}:${hottest?.line ?? callFrame.lineNumber + 1})`
 }

@@ -9,7 +9,8 @@ export const poolifierIn = (file: URL, threads: number, options: PoolOptions<Wor
   Effect.acquireRelease(
     Effect.sync(() => new FixedThreadPool(threads, fileURLToPath(file), options)),
     // Its end may not come.
-    (pool) => Effect.raceFirst(Effect.promise(() => pool.destroy()), Effect.sleep("1 second"))
+    (pool) =>
+      Effect.timeoutOrElse(Effect.promise(() => pool.destroy()), { duration: "1 second", orElse: () => Effect.void })
   )
 
 // What a thread returns cannot be moved.

@@ -38,42 +38,41 @@ const prototype = Effect.gen(function*() {
     Atomics.add(wake, 0, 1)
     Atomics.notify(wake, 0)
   })
-  return Effect.promise(async () => {
+  const loop = Effect.promise(async () => {
     worker.postMessage(count)
     const [asked] = await once(worker, "message")
     return asked as Asked
   })
+  return { name: "message and futex by hand", loop }
 })
 
 const ambit = Effect.gen(function*() {
   const pool = yield* BlockingPool.make({ threads: 1 })
   const scope = yield* TaskScope.make("speed")
-  return Blocking.run(asks, count).pipe(
+  const loop = Blocking.run(asks, count).pipe(
     MainCalls.offer(Desk, { next: (value: number) => Effect.succeed(value + 1) }),
     Effect.provideService(Blocking.Blocking, pool),
     Effect.provideService(TaskScope.TaskScope, scope)
   )
+  return { name: "Ambit Thread.call", loop }
 })
 
 const synckit = Effect.sync(() => {
   const next = createSyncFn<(value: number) => Promise<number>>(new URL("../workers/synckit.mjs", import.meta.url))
-  return Effect.sync((): Asked => {
+  const loop = Effect.sync((): Asked => {
     const begin = performance.now()
     let value = 0
     for (let asked = 0; asked < count; asked++) value = next(value)
     return { took: performance.now() - begin, value }
   })
+  return { name: "synckit, main thread blocked", loop }
 })
 
 export const ask: Part = {
   rounds: 15,
   run: (rounds) =>
     Effect.scoped(Effect.gen(function*() {
-      const all = [
-        { name: "message and futex by hand", loop: yield* prototype },
-        { name: "Ambit Thread.call", loop: yield* ambit },
-        { name: "synckit, main thread blocked", loop: yield* synckit }
-      ]
+      const all = [yield* prototype, yield* ambit, yield* synckit]
       const rows = yield* inRounds(all, rounds, ({ loop, name }) =>
         Effect.gen(function*() {
           const { value: { took, value } } = yield* timed<Asked, unknown, never>(loop)
