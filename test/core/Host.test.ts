@@ -462,6 +462,23 @@ describe("the start of a host", () => {
       assert.deepInclude(host.reports[0], { took: 2000, budget: 2000 })
     }).pipe(Effect.provide(makeRecorder().layer)))
 
+  it.effect("that fails counts its budget from the failure also when somebody takes note of it for a while", () =>
+    Effect.gen(function*() {
+      const Bad = App.layer("bad", Effect.fail("no" as const)).pipe(Layer.tapError(() => Effect.sleep(500)))
+      const stuck = Task.spawn(Effect.uninterruptible(Effect.never), "stuck")
+      const Starting = App.layer("starting", Effect.andThen(stuck, Effect.never), { stopWithin: "2 seconds" })
+      const host = yield* launch(Layer.mergeAll(Bad, Starting), { stopWithin: "2 seconds" })
+      const { exit, took } = yield* advanceUntilDone(host.fiber)
+      assert.strictEqual(failure(exit), "no")
+      assert.isAtMost(took, 2000)
+      const report = host.reports[0]!
+      assert.deepInclude(report, { took, budget: 2000 })
+      assert.deepStrictEqual(report.apps.map((app) => [app.path, app.budget]), [
+        ["hub/bad", 2000],
+        ["hub/starting", 1500]
+      ])
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
   it.effect("that fails lists a straggler once that ends while the host stops", () => {
     const recorder = makeRecorder()
     return Effect.gen(function*() {
@@ -475,18 +492,19 @@ describe("the start of a host", () => {
         ["hub/bad/straggler", "abandoned"],
         ["hub/slow", "interrupted"]
       ])
-      const [line] = linesAt(recorder.records, "Warn").filter((line) => line.startsWith("hub stopped"))
+      const line = linesAt(recorder.records, "Warn").find((line) => line.startsWith("hub stopped"))!
       assert.include(line, "2 tasks: 1 interrupted, 1 abandoned")
     }).pipe(Effect.provide(recorder.layer))
   })
 
   it.effect("goes on when somebody recovers from a failure long after another, with nothing in its place", () =>
     Effect.gen(function*() {
+      const log: Array<string> = []
       const optional = (name: string, after: number) =>
         App.layer(
           name,
           Effect.gen(function*() {
-            yield* App.onStop("slow", Effect.sleep(200))
+            yield* App.onStop("slow", Effect.andThen(Effect.sleep(200), Effect.sync(() => log.push(name))))
             yield* Effect.sleep(after)
             return yield* Effect.fail("no hardware")
           })
@@ -494,6 +512,7 @@ describe("the start of a host", () => {
       const host = yield* launch(Layer.mergeAll(optional("a", 10), optional("b", 800)), { stopWithin: "1 second" })
       yield* TestClock.adjust("1 second")
       yield* host.inHost(Host.awaitReady)
+      assert.deepStrictEqual(log, ["a", "b"])
       const report = succeeded((yield* host.stop).exit)
       assert.deepInclude(report, { reason: "the test says so", apps: [], took: 0 })
     }).pipe(Effect.provide(makeRecorder().layer)))

@@ -9,7 +9,7 @@ import * as Exit from "effect/Exit"
 import { PoolImpl } from "../../packages/node/src/internal/pool.ts"
 import { PoolThread } from "../../packages/node/src/internal/poolThread.ts"
 import * as functions from "../fixtures/functions.ts"
-import { gate, set } from "../support/gate.ts"
+import { blockUntil, gate, set } from "../support/gate.ts"
 
 const settings = {
   name: "kill",
@@ -63,8 +63,10 @@ const makePool = async (): Promise<PoolImpl> => {
   return pool
 }
 
-/** Blocks the loop, so that a thread runs while the pool does not. */
-const letThreadsRun = (): void => {
+/** Lets a deaf call end, and its thread go on, while the pool stands still. */
+const letEnd = (memory: Int32Array): void => {
+  set(memory, 1, 1)
+  blockUntil(memory, 3, 1)
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 60)
 }
 
@@ -83,8 +85,7 @@ it("what lies ready on a thread is taken back before anybody looks whether the c
   // oxlint-disable-next-line unbound-method
   const stack = PoolThread.prototype.stack
   vi.spyOn(PoolThread.prototype, "stack").mockImplementation(function(this: PoolThread) {
-    set(memory, 1, 1)
-    letThreadsRun()
+    letEnd(memory)
     return stack.call(this)
   })
   target.job.cancel(Infinity)
@@ -100,8 +101,7 @@ it("an answer that has come before the end of the grace saves its thread, though
   await until(() => Atomics.load(memory, 0) === 1)
   target.job.cancel(Infinity)
   // The grace runs out and the answer comes while the loop stands still; timers come first.
-  set(memory, 1, 1)
-  letThreadsRun()
+  letEnd(memory)
   await until(() => target.ends.length === 1)
   expect(target.ends).toEqual(["Returned"])
   expect(pool.counts.killed).toBe(0)
@@ -113,8 +113,7 @@ it("an answer that comes while the stack is taken is not told as a kill", async 
   const target = call(pool, functions.deaf, memory)
   await until(() => Atomics.load(memory, 0) === 1)
   vi.spyOn(PoolThread.prototype, "stack").mockImplementation(() => {
-    set(memory, 1, 1)
-    letThreadsRun()
+    letEnd(memory)
     return Promise.resolve("at somewhere")
   })
   target.job.cancel(Infinity)
@@ -130,8 +129,7 @@ it("an answer that comes while the thread is ended is not told as a kill", async
   // oxlint-disable-next-line unbound-method
   const terminate = PoolThread.prototype.terminate
   vi.spyOn(PoolThread.prototype, "terminate").mockImplementation(function(this: PoolThread) {
-    set(memory, 1, 1)
-    letThreadsRun()
+    letEnd(memory)
     return terminate.call(this)
   })
   target.job.cancel(Infinity)
@@ -159,7 +157,8 @@ it("a slot that is used again is not mistaken for the call before it", async () 
   await until(() => Atomics.load(memory, 0) === 1)
   // Each takes the slot that the one before it has left, while the thread has not looked at any of them.
   for (let round = 0; round < 200; round++) call(pool, functions.counts, memory, 2).job.cancel(Infinity)
-  const last = call(pool, functions.counts, memory, 3)
+  const other = gate()
+  const last = call(pool, functions.counts, other, 3)
   set(memory, 1, 1)
   await until(() => last.answers.length === 1)
   expect(holder.answers).toEqual(["answered"])

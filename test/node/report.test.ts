@@ -34,8 +34,8 @@ it.live("a thread that had to be ended is in the report with its stack", () =>
   Effect.gen(function*() {
     const report = yield* closedDuring(Blocking.run(functions.forever), 2000).pipe(pool({ grace: 50 }))
     expect(linesOf(report)).toEqual(["app/work interrupted", "app/work/forever killed"])
-    expect(report.tasks[1]?.place).toMatch(/^at spin \(.*functions\.ts:\d+\)$/)
-    expect(report.tasks[1]?.stack?.split("\n")).toHaveLength(2)
+    expect(report.tasks[1]?.place).toMatch(/^at .* \(.*functions\.ts:\d+\)$/)
+    expect(report.tasks[1]?.stack).toContain(report.tasks[1]?.place)
   }))
 
 it.live("the grace of a call never reaches beyond the limit of its scope", () =>

@@ -1,11 +1,12 @@
 /**
- * The app that knows what is in a folder: it walks through the folder once and
- * watches it from then on.
+ * The app that knows what is in a folder: it walks through the folder once,
+ * watches it from then on, and hashes every file.
  */
 import { App, Task } from "@ambit/core"
 import { Clock, Context, Effect, FileSystem, Layer, Path } from "effect"
 import type { PlatformError } from "effect/PlatformError"
 import type { Folder } from "./folder.ts"
+import { makeHashing } from "./hashing.ts"
 import { type Change, FileTree } from "./tree.ts"
 import { type FileEvent, makeWatchers } from "./watchers.ts"
 
@@ -17,14 +18,18 @@ export interface FilesSummary {
   readonly unreadable: number
   /** Whether a walk is on its way and the numbers still grow. */
   readonly walking: boolean
+  /** How much of the bytes is hashed, from 0 to 1, and `undefined` when all of it is. */
+  readonly hashing: number | undefined
   /** The newest first, with paths relative to the folder. */
   readonly changes: ReadonlyArray<Change>
+  /** The SHA-256 of the file that changed last, once there is one. */
+  readonly newestHash: string | undefined
 }
 
 export class Files extends Context.Service<Files, {
   readonly summary: Effect.Effect<FilesSummary>
 }>()("@ambit/docs/examples/hub/files") {
-  // A walk that is cut short loses nothing, so a stop does not wait for it.
+  // A walk or a hash that is cut short loses nothing, so a stop does not wait for it.
   static readonly layer = (folder: Folder) => App.layer("files", Layer.effect(Files, start(folder)), { drain: "none" })
 }
 
@@ -38,7 +43,12 @@ const start = Effect.fnUntraced(function*(root: Folder) {
   const watchers = yield* makeWatchers
   let underWay = 0
 
-  const forget = (at: string) => Effect.forEach(tree.remove(at), watchers.unwatch, { discard: true })
+  const hashing = yield* makeHashing({ separator: path.sep, onUnreadable: (at) => tree.addUnreadable(at) })
+
+  const forget = (at: string) => {
+    hashing.forget(at)
+    return Effect.forEach(tree.remove(at), watchers.unwatch, { discard: true })
+  }
 
   // Files come and go while they are looked at. Only what is there and stays closed counts as unreadable.
   const lost = (at: string, error: PlatformError) =>
@@ -54,7 +64,10 @@ const start = Effect.fnUntraced(function*(root: Folder) {
   const look = (at: string) =>
     fs.lstat(at).pipe(
       Effect.map((info) => {
-        if (info.type === "File") tree.addFile(at, Number(info.size))
+        if (info.type === "File") {
+          tree.addFile(at, Number(info.size))
+          hashing.want(at, Number(info.size))
+        }
         return info.type === "Directory" && info.dev === root.device
       }),
       Effect.catch((error) => Effect.as(lost(at, error), false))
@@ -117,7 +130,9 @@ const start = Effect.fnUntraced(function*(root: Folder) {
       bytes: tree.bytes,
       unreadable: tree.unreadable,
       walking: underWay > 0,
-      changes: tree.changes
+      hashing: hashing.progress(),
+      changes: tree.changes,
+      newestHash: hashing.hashOf(path.join(root.path, tree.changes[0]?.path ?? ""))
     }))
   })
 })

@@ -10,6 +10,12 @@ export const bytes = (count: number): string => ByteSize.format(ByteSize.bytes(M
 /** `7%`, and `–` for what is not known yet. */
 export const percent = (share: number | undefined): string => share === undefined ? "–" : `${Math.round(share * 100)}%`
 
+/** `███░░░░░░░`, as wide as so many cells. It is full only when nothing is left. */
+export const bar = (share: number, cells: number): string => {
+  const full = Math.floor(Math.min(1, Math.max(0, share)) * cells)
+  return "█".repeat(full) + "░".repeat(cells - full)
+}
+
 /** `1 folder`, `2 folders` */
 export const count = (number: number, noun: string): string => `${number} ${noun}${number === 1 ? "" : "s"}`
 

@@ -3,6 +3,7 @@
  * beside this folder for how to read it.
  */
 import { Host, ShutdownReport } from "@ambit/core"
+import { BlockingPool } from "@ambit/node"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Effect, Layer, Option, Schema } from "effect"
@@ -20,6 +21,9 @@ import { timer } from "./timer.ts"
 
 const toJson = (report: ShutdownReport.ShutdownReport): string =>
   JSON.stringify(Schema.encodeSync(ShutdownReport.ShutdownReport)(report), null, 2)
+
+// Hashing keeps its threads busy on purpose, which is nothing to warn of.
+const threads = BlockingPool.layer({ threads: 2, saturation: "none" })
 
 const hub = Command.make("hub", options, (config) =>
   Effect.gen(function*() {
@@ -49,7 +53,8 @@ const hub = Command.make("hub", options, (config) =>
     )
   )).pipe(
     Command.withDescription("Shows what this machine does and what changes in a folder, until Ctrl-C"),
-    Command.provide(({ json }) => Screen.layer(json ? "stderr" : "stdout"))
+    // Around the host, so that the threads outlive the apps that use them.
+    Command.provide(({ json }) => Layer.merge(Screen.layer(json ? "stderr" : "stdout"), threads))
   )
 
 Command.run(hub, { version: "0.1.0" }).pipe(

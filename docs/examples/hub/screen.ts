@@ -16,6 +16,8 @@ export class ScreenGone extends Schema.TaggedError<ScreenGone>("@ambit/docs/exam
 }
 
 export class Screen extends Context.Service<Screen, {
+  /** Whether a line takes the place of the last one, as on a terminal. */
+  readonly live: boolean
   /** Shows a line in place of the last one. */
   readonly show: (line: string) => Effect.Effect<void, ScreenGone>
   /** Shows a line in place of the last one, and leaves it there. */
@@ -50,7 +52,7 @@ const make = Effect.fnUntraced(function*(lines: "stdout" | "stderr") {
   if (!onTerminal) {
     const timed = (line: string) =>
       Effect.flatMap(DateTime.now, (now) => write(`${DateTime.formatIso(now)} ${line}\n`, lines))
-    return Screen.of({ show: timed, keep: timed, print: (text) => write(`${text}\n`, "stdout") })
+    return Screen.of({ live: false, show: timed, keep: timed, print: (text) => write(`${text}\n`, "stdout") })
   }
 
   const draw = (line: string, end: string) =>
@@ -59,6 +61,7 @@ const make = Effect.fnUntraced(function*(lines: "stdout" | "stderr") {
       (columns) => write(`${eraseLine}${cut(line, (columns || usualColumns) - reserved)}${end}`, lines)
     )
   return Screen.of({
+    live: true,
     show: (line) => draw(line, ""),
     keep: (line) => draw(line, "\n"),
     print: (text) => Effect.andThen(write(eraseLine, lines), write(`${text}\n`, "stdout"))

@@ -14,6 +14,7 @@ import * as Stream from "effect/Stream"
 import type { App, AppState } from "./App.ts"
 import type { HostFailed, LayerCycle } from "./HostError.ts"
 import { type AppImpl, stateNames } from "./internal/app.ts"
+import { callsOf } from "./internal/calls.ts"
 import { now } from "./internal/clock.ts"
 import { CurrentHost, type HostImpl, type HostTypeId, launch as launchImpl } from "./internal/host.ts"
 import { resolveLimits } from "./internal/limit.ts"
@@ -332,7 +333,7 @@ const treeTasks = (scope: ScopeImpl): Array<TreeTask> => [
 ]
 
 const treeCalls = (scope: ScopeImpl): Array<TreeCall> => [
-  ...[...scope.calls].map((call) => {
+  ...callsOf(scope).map((call) => {
     const state = call.job.state()
     return {
       task: call.taskPath,

@@ -88,6 +88,15 @@ const ask: NonNullable<RunningCall["ask"]> = (how, contract, method, args, withi
   const deadline = performance.now() + within
   while (true) {
     const wake = Atomics.load(memory, words.wake)
+    if (Atomics.load(memory, words.closing) === 1) {
+      withdraw(question)
+      throw new CallRefused(contract, method, "closing")
+    }
+    // Before the answer: with the call, what runs for it is ended as well, and that is no refusal.
+    if (isCancelled() && !told) {
+      withdraw(question)
+      interruptible()
+    }
     const answer = answerTo(question)
     switch (answer?.[1]) {
       case "value":
@@ -96,14 +105,6 @@ const ask: NonNullable<RunningCall["ask"]> = (how, contract, method, args, withi
         throw decodeThrown(answer[2])
       case "refused":
         throw new CallRefused(contract, method, answer[2])
-    }
-    if (Atomics.load(memory, words.closing) === 1) {
-      withdraw(question)
-      throw new CallRefused(contract, method, "closing")
-    }
-    if (isCancelled() && !told) {
-      withdraw(question)
-      interruptible()
     }
     const left = deadline - performance.now()
     if (left <= 0) throw new CallTimeout(contract, method, within, !withdraw(question))

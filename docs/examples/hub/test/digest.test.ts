@@ -4,15 +4,26 @@ import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Fiber, Layer, Logger } from "effect"
 import { TestClock } from "effect/testing"
 import { digest } from "../digest.ts"
-import { Files } from "../files.ts"
+import { Files, type FilesSummary } from "../files.ts"
 import { Metrics } from "../metrics.ts"
 import { Screen, ScreenGone } from "../screen.ts"
 import { timer } from "../timer.ts"
 
+const summary: FilesSummary = {
+  files: 1,
+  folders: 1,
+  bytes: 1,
+  unreadable: 0,
+  walking: false,
+  hashing: undefined,
+  changes: [],
+  newestHash: undefined
+}
+
 const files = Layer.succeed(
   Files,
   Files.of({
-    summary: Effect.succeed({ files: 1, folders: 1, bytes: 1, unreadable: 0, walking: false, changes: [] })
+    summary: Effect.succeed(summary)
   })
 )
 
@@ -31,7 +42,7 @@ const metrics = Layer.succeed(
 )
 
 /** Notes what is shown, and when. Its reader is gone after `lines`, and to keep a line takes `keeping`. */
-const makeScreen = ({ keeping = Duration.zero, lines = Infinity } = {}) => {
+const makeScreen = ({ keeping = Duration.zero, lines = Infinity, live = false } = {}) => {
   const shown: Array<string> = []
   const note = (how: string) => (line: string) =>
     Effect.gen(function*() {
@@ -40,7 +51,7 @@ const makeScreen = ({ keeping = Duration.zero, lines = Infinity } = {}) => {
       shown.push(`${now} ${how} ${line.slice(0, line.indexOf(" |"))}`)
     })
   const keep = (line: string) => Effect.andThen(Effect.sleep(keeping), note("keep")(line))
-  const layer = Layer.succeed(Screen, Screen.of({ show: note("show"), keep, print: note("print") }))
+  const layer = Layer.succeed(Screen, Screen.of({ live, show: note("show"), keep, print: note("print") }))
   return { shown, layer }
 }
 
@@ -65,6 +76,32 @@ describe("the digest app", () => {
       ])
       assert.isTrue(report.clean)
       assert.strictEqual(report.reason, "it has run for 5s")
+    }).pipe(Effect.provide([screen.layer, quiet]))
+  })
+
+  it.effect("on a terminal, shows a bar that grows five times a second until all is hashed", () => {
+    const screen = makeScreen({ live: true })
+    let left = 3
+    const busy = Layer.succeed(
+      Files,
+      Files.of({ summary: Effect.sync(() => ({ ...summary, hashing: left-- > 0 ? 0.5 : undefined })) })
+    )
+    const apps = Layer.mergeAll(
+      Layer.provide(digest(Duration.seconds(2)), [busy, metrics]),
+      timer(Duration.seconds(3))
+    )
+    return Effect.gen(function*() {
+      const launched = yield* Effect.forkChild(Host.launch(apps, { name: "hub" }))
+      yield* TestClock.adjust("3 seconds")
+      yield* Fiber.join(launched)
+      assert.deepStrictEqual(screen.shown.map((line) => line.split(" ", 2).join(" ")), [
+        "0 show",
+        "200 show",
+        "400 show",
+        "600 show",
+        "2600 show",
+        "3000 keep"
+      ])
     }).pipe(Effect.provide([screen.layer, quiet]))
   })
 

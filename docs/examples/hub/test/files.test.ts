@@ -1,7 +1,9 @@
 // @effect-diagnostics strictEffectProvide:off
+import { Blocking } from "@ambit/core"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, FileSystem, Layer, Logger, Path, PlatformError, Stream } from "effect"
+import { createHash } from "node:crypto"
 import { mkdirSync, rmSync } from "node:fs"
 import { basename } from "node:path"
 import { Files, type FilesSummary } from "../files.ts"
@@ -66,6 +68,8 @@ const makeLog = () => {
 
 const log = makeLog()
 
+const services = Layer.merge(NodeServices.layer, Blocking.layerInline)
+
 describe("the files app, on a folder as it is found", () => {
   it.live("counts files and folders, and leaves out what tools fill", () =>
     Effect.gen(function*() {
@@ -80,7 +84,7 @@ describe("the files app, on a folder as it is found", () => {
       })
       const { walked } = yield* start(root)
       assert.deepStrictEqual(totals(yield* walked), { files: 2, folders: 4, bytes: 8, unreadable: 0 })
-    }).pipe(Effect.provide([NodeServices.layer, log.layer])))
+    }).pipe(Effect.provide([services, log.layer])))
 
   it.live("does not follow links, so one to a folder above it is no endless way down", () =>
     Effect.gen(function*() {
@@ -89,7 +93,7 @@ describe("the files app, on a folder as it is found", () => {
       yield* fs.symlink(at("nowhere"), at("broken"))
       const { walked } = yield* start(root)
       assert.deepStrictEqual(totals(yield* walked), { files: 1, folders: 2, bytes: 5, unreadable: 0 })
-    }).pipe(Effect.provide([NodeServices.layer, log.layer])))
+    }).pipe(Effect.provide([services, log.layer])))
 
   it.live("opens the folder behind a link that it is given", () =>
     Effect.gen(function*() {
@@ -97,7 +101,7 @@ describe("the files app, on a folder as it is found", () => {
       yield* fs.symlink(at("sub"), at("link"))
       const { walked } = yield* start(at("link"))
       assert.deepStrictEqual(totals(yield* walked), { files: 1, folders: 1, bytes: 5, unreadable: 0 })
-    }).pipe(Effect.provide([NodeServices.layer, log.layer])))
+    }).pipe(Effect.provide([services, log.layer])))
 
   it.live("goes on when a file or a folder is gone before it was looked at", () =>
     Effect.gen(function*() {
@@ -110,7 +114,7 @@ describe("the files app, on a folder as it is found", () => {
         readDirectory: (path, options) =>
           path.endsWith("left") ? refusal("NotFound")(path) : fs.readDirectory(path, options)
       })),
-      Effect.provide([NodeServices.layer, log.layer])
+      Effect.provide([services, log.layer])
     ))
 
   it.live("counts what cannot be read, and goes on", () =>
@@ -124,7 +128,7 @@ describe("the files app, on a folder as it is found", () => {
         readDirectory: (path, options) =>
           path.endsWith("closed") ? refusal("PermissionDenied")(path) : fs.readDirectory(path, options)
       })),
-      Effect.provide([NodeServices.layer, log.layer])
+      Effect.provide([services, log.layer])
     ))
 
   it.live("says once that changes are not seen when the system has no watches left, and counts all the same", () => {
@@ -137,7 +141,7 @@ describe("the files app, on a folder as it is found", () => {
       assert.match(ownLog.lines[0] ?? "", /^Changes in .*, and maybe in others, are not seen/)
     }).pipe(
       withFiles(() => ({ watch: () => Stream.die(new Error("ENOSPC")) })),
-      Effect.provide([NodeServices.layer, ownLog.layer])
+      Effect.provide([services, ownLog.layer])
     )
   })
 })
@@ -155,7 +159,21 @@ describe("the files app, while things change", () => {
       yield* fs.remove(at("b.txt"))
       const gone = yield* until((summary) => summary.files === 1 && newest(summary) === "b.txt removed")
       assert.deepStrictEqual(totals(gone), { files: 1, folders: 1, bytes: 5, unreadable: 0 })
-    }).pipe(Effect.provide([NodeServices.layer, log.layer])))
+    }).pipe(Effect.provide([services, log.layer])))
+
+  it.live("knows the hash of the file that changed last", () =>
+    Effect.gen(function*() {
+      const { at, fs, root } = yield* makeFolder({ "a.txt": "1" })
+      const { until, walked } = yield* start(root)
+      yield* walked
+      const hashed = (text: string) => (summary: FilesSummary) =>
+        newest(summary).startsWith("a.txt") && summary.hashing === undefined &&
+        summary.newestHash === createHash("sha256").update(text).digest("hex")
+      yield* fs.writeFileString(at("a.txt"), "12345")
+      yield* until(hashed("12345"))
+      yield* fs.writeFileString(at("a.txt"), "67890")
+      yield* until(hashed("67890"))
+    }).pipe(Effect.provide([services, log.layer])))
 
   it.live("sees what happens in a folder that came later, and under its new name when it is moved", () =>
     Effect.gen(function*() {
@@ -173,7 +191,7 @@ describe("the files app, while things change", () => {
       yield* fs.writeFileString(at("moved/deep/b.txt"), "22")
       const seen = yield* until((summary) => summary.bytes === 3 && noted(summary, "moved/deep/b.txt created"))
       assert.deepStrictEqual(totals(seen), { files: 2, folders: 3, bytes: 3, unreadable: 0 })
-    }).pipe(Effect.provide([NodeServices.layer, log.layer])))
+    }).pipe(Effect.provide([services, log.layer])))
 
   it.live("forgets a folder that was removed, with all that was in it", () =>
     Effect.gen(function*() {
@@ -183,7 +201,7 @@ describe("the files app, while things change", () => {
       yield* fs.remove(at("sub"), { recursive: true })
       const left = yield* until((summary) => summary.folders === 1 && newest(summary) === "sub removed")
       assert.deepStrictEqual(totals(left), { files: 1, folders: 1, bytes: 1, unreadable: 0 })
-    }).pipe(Effect.provide([NodeServices.layer, log.layer])))
+    }).pipe(Effect.provide([services, log.layer])))
 
   it.live("sees what is in a folder that was removed and made again at once", () =>
     Effect.gen(function*() {
@@ -196,7 +214,7 @@ describe("the files app, while things change", () => {
       yield* fs.writeFileString(at("sub/new.txt"), "123")
       const seen = yield* until((summary) => summary.bytes === 3)
       assert.deepStrictEqual(totals(seen), { files: 1, folders: 2, bytes: 3, unreadable: 0 })
-    }).pipe(Effect.provide([NodeServices.layer, log.layer])))
+    }).pipe(Effect.provide([services, log.layer])))
 
   it.live("watches each folder before it looks inside, so that nothing comes in between", () => {
     const steps: Array<string> = []
@@ -221,7 +239,7 @@ describe("the files app, while things change", () => {
           return fs.readDirectory(path, options)
         }
       })),
-      Effect.provide([NodeServices.layer, log.layer])
+      Effect.provide([services, log.layer])
     )
   })
 
@@ -255,7 +273,7 @@ describe("the files app, while things change", () => {
             }))
           )
       })),
-      Effect.provide([NodeServices.layer, log.layer])
+      Effect.provide([services, log.layer])
     )
   })
 
@@ -269,7 +287,7 @@ describe("the files app, while things change", () => {
       yield* fs.writeFileString(at("after.txt"), "1")
       const seen = yield* until((summary) => summary.files === 2)
       assert.deepStrictEqual(seen.changes.map(({ path }) => path), ["after.txt"])
-    }).pipe(Effect.provide([NodeServices.layer, log.layer])))
+    }).pipe(Effect.provide([services, log.layer])))
 })
 
 describe("a folder that cannot be used", () => {

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import { CliOutput } from "effect/cli"
-import { age, bytes, count, cut, percent, printable } from "../format.ts"
+import { age, bar, bytes, count, cut, percent, printable } from "../format.ts"
 
 describe("numbers", () => {
   it("bytes have one digit behind the point and the unit that fits", () => {
@@ -17,6 +17,17 @@ describe("numbers", () => {
 
   it("a share is a whole number of percent, and one that is not known is a dash", () => {
     assert.deepStrictEqual([0, 0.256, 1, undefined].map(percent), ["0%", "26%", "100%", "–"])
+  })
+
+  it("a bar grows with its share, and is full only at the end", () => {
+    assert.deepStrictEqual([-1, 0, 0.5, 0.99, 1, 2].map((share) => bar(share, 4)), [
+      "░░░░",
+      "░░░░",
+      "██░░",
+      "███░",
+      "████",
+      "████"
+    ])
   })
 
   it("one is singular, all else is plural", () => {

@@ -10,10 +10,19 @@ const usage: Usage = {
   network: { read: 100, written: 50 }
 }
 
-const files: FilesSummary = { files: 12, folders: 1, bytes: 3072, unreadable: 0, walking: false, changes: [] }
+const files: FilesSummary = {
+  files: 12,
+  folders: 1,
+  bytes: 3072,
+  unreadable: 0,
+  walking: false,
+  hashing: undefined,
+  changes: [],
+  newestHash: undefined
+}
 
-const line = (changed: { readonly usage?: Usage; readonly files?: FilesSummary }) =>
-  digestLine({ now: 10_000, minute: { ...usage, cpu: 0.5 }, usage, files, ...changed })
+const line = (changed: { readonly usage?: Usage; readonly files?: FilesSummary; readonly live?: boolean }) =>
+  digestLine({ now: 10_000, minute: { ...usage, cpu: 0.5 }, usage, files, live: false, ...changed })
 
 describe("the line of a digest", () => {
   it("says everything that is known, the most important first", () => {
@@ -34,6 +43,18 @@ describe("the line of a digest", () => {
 
   it("says when the files are still being counted, and how many cannot be read", () => {
     assert.include(line({ files: { ...files, walking: true, unreadable: 2 } }), "3 KiB, counting, 2 unreadable |")
+  })
+
+  it("says how far the hashing is, with a bar where the line is written anew", () => {
+    const busy = { ...files, hashing: 0.42 }
+    assert.include(line({ files: busy, live: true }), "| hashing ████░░░░░░ 42% |")
+    assert.include(line({ files: busy }), "| hashing 42% |")
+  })
+
+  it("names the newest change with the hash of what is in the file now", () => {
+    const changes = [{ path: "src/a.ts", what: "changed", at: 7000 }] as const
+    const newestHash = "0123456789abcdef"
+    assert.include(line({ files: { ...files, changes, newestHash } }), "| src/a.ts changed 3 s ago, sha256 01234567 |")
   })
 
   it("names the newest change and its age", () => {

@@ -372,6 +372,7 @@ export const start = (app: AppImpl): Effect.Effect<Context.Context<never>, unkno
       ))
 
       if (Exit.isFailure(waited)) {
+        app.host?.startInterrupted()
         yield* stop(app, "its start was interrupted")
         return yield* Effect.failCause(waited.cause)
       }

@@ -6,7 +6,7 @@
  * by itself: a close waits for it, gives it up and reports it like any other.
  *
  * Invariants
- * - A call is in `calls` of its scope until no code of it runs any more, or a
+ * - A call is in the list of its scope until no code of it runs any more, or a
  *   thread that cannot be ended has it. (node/report.test.ts)
  * - It is a task only while nobody else waits for it.
  */
@@ -33,6 +33,9 @@ export class CallImpl {
   /** The call as a task of its own, and how that ends. */
   task: TaskImpl | undefined = undefined
   end: (() => void) | undefined = undefined
+  // The calls of a scope are a list through themselves: a set that lives for long keeps dead calls from young collections.
+  previous: CallImpl | undefined = undefined
+  next: CallImpl | undefined = undefined
 
   constructor(scope: ScopeImpl, taskPath: string, name: string, context: Context.Context<never>) {
     this.scope = scope
@@ -40,7 +43,10 @@ export class CallImpl {
     this.name = name
     this.context = context
     this.startedAt = now(scope.clock)
-    scope.calls.add(this)
+    this.previous = scope.lastCall
+    if (scope.lastCall === undefined) scope.firstCall = this
+    else scope.lastCall.next = this
+    scope.lastCall = this
   }
 
   get place(): string | undefined {
@@ -48,10 +54,27 @@ export class CallImpl {
   }
 }
 
+const leaveList = (call: CallImpl): void => {
+  const { next, previous, scope } = call
+  if (previous === undefined) scope.firstCall = next
+  else previous.next = next
+  if (next === undefined) scope.lastCall = previous
+  else next.previous = previous
+  call.previous = undefined
+  call.next = undefined
+}
+
+/** The calls of a scope, oldest first. */
+export const callsOf = (scope: ScopeImpl): Array<CallImpl> => {
+  const calls: Array<CallImpl> = []
+  for (let call = scope.firstCall; call !== undefined; call = call.next) calls.push(call)
+  return calls
+}
+
 /** The thread has answered the fiber that waits. */
 export const answered = (call: CallImpl): void => {
   call.over = true
-  call.scope.calls.delete(call)
+  leaveList(call)
 }
 
 /** The fiber does not wait any more. */
@@ -114,6 +137,6 @@ export const ended = (call: CallImpl, end: CallEnd): void => {
   }
   call.outcome = outcomes[end._tag]
   call.over = true
-  call.scope.calls.delete(call)
+  leaveList(call)
   call.end?.()
 }

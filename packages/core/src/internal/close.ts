@@ -252,11 +252,12 @@ const stopChild = (child: ScopeImpl, reason: string): ChildStop => {
   return stop
 }
 
-// Whether a scope that is given up ends by itself. An app that began to stop earlier may have more time than its parent.
+// Whether a scope that is given up ends by itself. An app that began to stop earlier may have more time than its parent;
+// a tenth of a microsecond is what floating point makes of the same deadline.
 const endsBy = (scope: ScopeImpl, deadline: number): boolean =>
   scope.stop === undefined
     ? [...scope.children].every((child) => endsBy(child, deadline))
-    : scope.stopsBy <= deadline
+    : scope.stopsBy - deadline < 1e-4
 
 // The list of a stopping scope does not change, so it can be walked while tasks end.
 const inList = (scope: ScopeImpl): () => TaskImpl | undefined => {
@@ -390,9 +391,7 @@ const makeReport = (
 // The tasks that children have left behind which are not among those that have `reported`.
 const leftIn = (scope: ScopeImpl, reported: Pick<ReadonlySet<ScopeImpl>, "has">): Array<TaskImpl> => {
   const { leftovers, told } = scope.state._tag === "Stopping" ? scope.state : { leftovers: [] }
-  const over = [...scope.children].filter((child) =>
-    isOver(child) && !reported.has(child) && told?.has(child) !== true
-  )
+  const over = [...scope.children].filter((child) => isOver(child) && !reported.has(child) && told?.has(child) !== true)
   return [...new Set([...leftovers, ...over.flatMap(allTasksOf)])]
 }
 

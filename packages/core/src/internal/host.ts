@@ -52,6 +52,7 @@ export interface StopRequest {
   readonly failed: boolean
   /** The failed start that does not come to its end. */
   readonly start?: Failure | undefined
+  readonly unwinding?: Unwinding | undefined
 }
 
 export const HostTypeId = "~@ambit/core/Host"
@@ -74,7 +75,7 @@ interface Unwinding {
   readonly failures: Array<Failure>
   /** The apps that it has stopped, by the scopes of their lives. */
   readonly stopped: Map<ScopeImpl, ShutdownReport>
-  /** Whether somebody has recovered. */
+  /** Whether somebody has recovered, as far as it is known. */
   over: boolean
 }
 
@@ -106,23 +107,32 @@ export class HostImpl {
   }
 
   startFailed(cause: Cause.Cause<unknown>, app: AppImpl | undefined): void {
-    if (Deferred.isDoneUnsafe(this.built) || this.root.state._tag !== "Open") return
-    const known = firstOf(this, cause) !== undefined
-    const unwinding = unwind(this, known)
-    if (!known) unwinding.failures.push({ cause, app: app?.path, unwinding })
+    if (!this.starting) return
+    // Apps that fail with the same error may have nothing to do with each other.
+    const unwinding = unwind(this, app === undefined && firstOf(this, cause) !== undefined)
+    if (firstOf(this, cause) === undefined) unwinding.failures.push({ cause, app: app?.path, unwinding })
     settle(this)
+  }
+
+  /** A start is interrupted because of something that failed. */
+  startInterrupted(): void {
+    if (this.starting) unwind(this, true)
   }
 
   appStopped(app: AppImpl, scope: ScopeImpl, report: ShutdownReport): void {
     if (standstills.has(report)) this.stalled = true
     // The report of an app inside of an app is part of that one's.
-    if (app.parent === this.root && this.root.state._tag === "Open") going(this)?.stopped.set(scope, report)
+    if (app.parent === this.root && this.starting) this.unwinding?.stopped.set(scope, report)
     settle(this)
   }
 
   /** When a stop that begins now must have ended, if the start fails. */
   get deadline(): number {
-    return going(this)?.deadline ?? Infinity
+    return unwindingOf(this, false)?.deadline ?? Infinity
+  }
+
+  get starting(): boolean {
+    return !Deferred.isDoneUnsafe(this.built) && this.root.state._tag === "Open"
   }
 }
 
@@ -192,19 +202,23 @@ export const launch = (
     })
   )
 
-/** What unwinds at this moment. */
-const going = (host: HostImpl): Unwinding | undefined => host.unwinding?.over === false ? host.unwinding : undefined
+// What unwinds at this moment. What is known to follow from an earlier failure may come after a while in which nothing
+// of it was seen, and shares its budget all the same.
+const unwindingOf = (host: HostImpl, follows: boolean): Unwinding | undefined => {
+  const { root, unwinding } = host
+  if (unwinding?.over !== true) return unwinding
+  return follows && now(root.clock) < unwinding.deadline - keptOf(root.stopWithin) ? unwinding : undefined
+}
 
-// Begins an unwinding, or takes part in the one that goes on. What follows from a failure that was seen before, after a
-// while in which nothing of it was seen, goes on with the budget of that one.
-const unwind = (host: HostImpl, known: boolean): Unwinding => {
-  const { clock, stopWithin } = host.root
-  const since = now(clock)
-  const last = host.unwinding
-  if (last !== undefined && (!last.over || (known && since < last.deadline - keptOf(stopWithin)))) {
+// Begins an unwinding, or takes part in the one that goes on.
+const unwind = (host: HostImpl, follows: boolean): Unwinding => {
+  const last = unwindingOf(host, follows)
+  if (last !== undefined) {
     last.over = false
     return last
   }
+  const { clock, stopWithin } = host.root
+  const since = now(clock)
   const unwinding = { since, deadline: since + stopWithin, failures: [], stopped: new Map(), over: false }
   host.unwinding = unwinding
   bound(host, unwinding)
@@ -222,7 +236,7 @@ const bound = (host: HostImpl, unwinding: Unwinding): void => {
       unwinding.over = !isBusy(host)
       if (unwinding.over) return
       const start = unwinding.failures.at(-1)
-      host.requestStop({ reason: reasonOf(start), exitCode: undefined, failed: true, start })
+      host.requestStop({ reason: reasonOf(start), exitCode: undefined, failed: true, start, unwinding })
     }
   ))
 }
@@ -230,12 +244,12 @@ const bound = (host: HostImpl, unwinding: Unwinding): void => {
 // A failure goes on in the same turn when what it had to wait for is gone. When it does not, somebody has recovered, and
 // what fails later has a budget of its own.
 const settle = (host: HostImpl): void => {
-  const unwinding = going(host)
+  const unwinding = unwindingOf(host, false)
   if (unwinding === undefined || isBusy(host)) return
   Effect.runForkWith(host.root.context)(Effect.andThen(
     Effect.yieldNow,
     Effect.sync(() => {
-      unwinding.over = !isBusy(host) && !Deferred.isDoneUnsafe(host.built)
+      if (host.starting && !isBusy(host)) unwinding.over = true
     })
   ))
 }
@@ -248,7 +262,7 @@ const watchOf = (host: HostImpl) => ({
   failed: (cause: Cause.Cause<unknown>) => host.startFailed(cause, undefined),
   releasing: () => {
     host.releasing++
-    if (!Deferred.isDoneUnsafe(host.built)) unwind(host, true)
+    if (host.starting) unwind(host, true)
   },
   released: () => {
     host.releasing--
@@ -278,8 +292,9 @@ const firstOf = (host: HostImpl, cause: Cause.Cause<unknown>): Failure | undefin
 }
 
 const originOf = (host: HostImpl, cause: Cause.Cause<unknown>): Failure => {
-  const unwinding = going(host)
-  return { cause, app: (firstOf(host, cause) ?? unwinding?.failures.at(-1))?.app, unwinding }
+  const first = firstOf(host, cause)
+  const unwinding = unwindingOf(host, first !== undefined)
+  return { cause, app: (first ?? unwinding?.failures.at(-1))?.app, unwinding }
 }
 
 const reasonOf = (failure: Failure | undefined): string =>
@@ -317,7 +332,7 @@ const stop = (
     // From here on a late request changes nothing, and `requestStop` says so.
     host.requestStop(request)
     say(root.context, "Info", `${host.name} stops: ${request.reason}`, { host: host.name })
-    const { unwinding } = failure ?? {}
+    const unwinding = failure?.unwinding ?? request.unwinding
     const since = unwinding?.since ?? now(clock)
     const kept = keptOf(root.stopWithin)
     const deadline = since + root.stopWithin

@@ -255,7 +255,8 @@ export class ScopeImpl {
   /** Tasks with a limit of their own; while there is none, nobody looks for them. */
   ownLimits = false
   /** What its tasks run on threads, or have left there. */
-  readonly calls = new Set<CallImpl>()
+  firstCall: CallImpl | undefined = undefined
+  lastCall: CallImpl | undefined = undefined
   readonly names = new Names()
   /** Those that are not closed, and closed ones in which something given up still runs. */
   readonly children = new Set<ScopeImpl>()

@@ -33,6 +33,7 @@ import * as Context from "effect/Context"
 import * as Exit from "effect/Exit"
 import type { ResourceLimits } from "node:worker_threads"
 import { answerQuestion, endQuestion, whenQuiet } from "./ask.ts"
+import { FunctionTable } from "./functionTable.ts"
 import { JobQueue, PoolJob, waitsForQueue } from "./job.ts"
 import { CurrentJob } from "./offers.ts"
 import { metaOf, PoolThread } from "./poolThread.ts"
@@ -78,6 +79,9 @@ const reasonOf = (request: Request, failure: Failure): BlockingReason => {
 /** So many threads in a row may end before they are ready; then it is not bad luck. */
 const failedStarts = 3
 
+/** Milliseconds after which a spare thread that was used is replaced. */
+const spareAfter = 20
+
 /** A pool that is full for a moment is well used; only for longer it is worth a word. */
 const saturatedAfter = 100
 
@@ -89,6 +93,8 @@ export class PoolImpl {
   private readonly onLost: () => void
   readonly counts = { completed: 0, failed: 0, cancelled: 0, timedOut: 0, rejected: 0, killed: 0, died: 0 }
   private readonly queue = new JobQueue()
+  /** What has been run so far. A new thread loads it before it is asked to. */
+  private readonly functions = new FunctionTable()
   private readonly threads: Array<PoolThread> = []
   /** Loaded, idle, and not yet in `threads`. */
   private spare: PoolThread | undefined = undefined
@@ -168,7 +174,7 @@ export class PoolImpl {
 
   private send(job: PoolJob, thread: PoolThread): void {
     try {
-      thread.send(job, this.metaFor(job.request), realNow())
+      thread.send(job, this.metaFor(job.request))
     } catch (error) {
       const reason = new NotCloneable({ ...referenceOf(job.request), value: "arguments", problem: String(error) })
       this.answer(job, failed(reason))
@@ -219,7 +225,8 @@ export class PoolImpl {
   private answer(job: PoolJob, exit: Exit.Exit<unknown, BlockingError>): void {
     this.finish(job)
     this.counts[Exit.isSuccess(exit) ? "completed" : "failed"]++
-    whenQuiet(job, () => job.request.answered(exit))
+    if (job.effects === undefined) job.request.answered(exit)
+    else whenQuiet(job, () => job.request.answered(exit))
   }
 
   /** The last that happens to a job that nobody waits for. */
@@ -230,9 +237,9 @@ export class PoolImpl {
 
   private finish(job: PoolJob): void {
     job.phase = "Done"
-    cancelTimer(job.graceTimer)
-    job.parent?.children?.delete(job)
-    endQuestion(job)
+    if (job.graceTimer !== undefined) cancelTimer(job.graceTimer)
+    if (job.parent !== undefined) job.parent.children?.delete(job)
+    if (job.effects !== undefined) endQuestion(job)
   }
 
   private settle(thread: PoolThread, job: PoolJob, exit: Exit.Exit<unknown, BlockingError>): void {
@@ -290,8 +297,12 @@ export class PoolImpl {
     if (thread === undefined) return
     thread.tellCancelled(job)
     endQuestion(job)
-    if (grace <= 0) this.kill(thread, job)
-    else job.graceTimer = after(grace, () => this.kill(thread, job))
+    if (grace <= 0) return this.kill(thread, job)
+    // Where it is, is found out while there is time: when the grace is over, the thread has to go.
+    job.graceTimer = after(grace / 2, () => {
+      thread.look()
+      job.graceTimer = after(grace / 2, () => this.kill(thread, job))
+    })
   }
 
   private kill(thread: PoolThread, job: PoolJob): void {
@@ -381,7 +392,10 @@ export class PoolImpl {
 
   private startThread(): PoolThread {
     const { name, resourceLimits } = this.settings
-    return new PoolThread({ pool: name, name: `${name}-${++this.threadCount}`, resourceLimits }, this)
+    return new PoolThread(
+      { pool: name, name: `${name}-${++this.threadCount}`, resourceLimits, functions: this.functions },
+      this
+    )
   }
 
   private addThread(): PoolThread {
@@ -397,7 +411,8 @@ export class PoolImpl {
     if (at < 0) return
     this.threads.splice(at, 1)
     if (!this.closing && this.threads.length < this.settings.min && this.startsFailed < failedStarts) this.addThread()
-    this.keepSpare()
+    // Not now: the thread that takes its place, and the call that runs there, come first.
+    if (this.settings.spare) afterIfAlive(spareAfter, () => this.keepSpare())
   }
 
   private keepSpare(): void {
@@ -495,9 +510,9 @@ export class PoolImpl {
       this.saturatedSince = undefined
       return
     }
+    if (this.saturatedSince !== undefined && this.saturationTimer !== undefined) return
     const now = realNow()
     this.saturatedSince ??= now
-    if (this.saturationTimer !== undefined) return
     const at = Math.max(this.saturatedSince + saturatedAfter, this.saturationTold + saturation.every)
     this.saturationTimer = afterIfAlive(at - now, this.tellSaturation)
   }

@@ -20,6 +20,7 @@ import {
   Worker
 } from "node:worker_threads"
 import { threadUrl } from "../threadUrl.ts"
+import type { FunctionTable } from "./functionTable.ts"
 import type { PoolJob } from "./job.ts"
 import {
   type AnswerFrame,
@@ -35,12 +36,15 @@ import {
   wordCount,
   words
 } from "./protocol.ts"
-import { isDoneWithin, realNow } from "./realTime.ts"
+import { isDoneWithin, realNow, within } from "./realTime.ts"
 import { stackOf } from "./stackOf.ts"
 import { travellingFields } from "./thrown.ts"
 
 /** How long `terminate` gets before a thread counts as stuck. */
 const stuckAfter = 1000
+
+/** How long the end of a thread waits for its stack. */
+const stackWithin = 150
 
 /** How much work lies ready on a busy thread, in milliseconds, so that it need not be woken for each call. */
 const aheadMillis = 1
@@ -70,6 +74,7 @@ export interface ThreadOptions {
   readonly pool: string
   readonly name: string
   readonly resourceLimits: ResourceLimits | undefined
+  readonly functions: FunctionTable
 }
 
 // The entry is a line of text, so that the compile cache is on before the first file is read: as TypeScript, the thread
@@ -90,11 +95,15 @@ export class PoolThread {
   private readonly listener: Listener
   private readonly slots: Array<PoolJob | undefined> = Array.from({ length: slotCount })
   private readonly free: Array<number> = Array.from({ length: slotCount }, (_, slot) => slot)
-  private readonly functions = new Map<string, number>()
+  private readonly functions: FunctionTable
+  /** How many of the functions it has been told of. */
+  private defined = 0
   private readonly batch: Array<unknown> = []
   private meta: MetaFrame | undefined = undefined
   private sequence = 0
   private error: unknown = undefined
+  /** Where the thread was during the call that runs, once somebody has looked. */
+  private seen: Promise<string | undefined> | undefined = undefined
   /** Milliseconds that a call takes, as far as is known. */
   private average = aheadMillis / firstDepth
   /** When it was last sent something while idle, or answered. */
@@ -115,6 +124,7 @@ export class PoolThread {
     }
     this.name = options.name
     this.listener = listener
+    this.functions = options.functions
     this.memory = new Int32Array(memory)
     this.port = frames.port1
     this.answers = answers.port1
@@ -130,6 +140,7 @@ export class PoolThread {
       this.drain()
       listener.drained(this)
     })
+    this.define()
     this.worker.on("error", (error) => {
       this.error = error
     })
@@ -168,15 +179,19 @@ export class PoolThread {
   // ---------------------------------------------------------------------------
 
   /** Sends a job. Throws when its arguments cannot be cloned; then it was not sent. */
-  send(job: PoolJob, meta: MetaFrame, now: number): void {
+  send(job: PoolJob, meta: MetaFrame): void {
     const { args, options, reference } = job.request
-    const id = this.define(reference.module, reference.name)
+    const id = this.functions.idOf(reference.module, reference.name)
+    if (id >= this.defined) this.define()
     if (this.meta !== meta) {
       this.flush()
       this.port.postMessage(meta)
       this.meta = meta
     }
     if (this.sent.length === 0) {
+      const now = realNow()
+      // What it answered until now is learned from, or a thread that gets one call at a time would never get more.
+      this.learn(now)
       this.answersSince = now
       this.answered = 0
     }
@@ -189,7 +204,8 @@ export class PoolThread {
         this.batch.push(toThread.batch)
         queueMicrotask(this.flush)
       }
-      this.batch.push(slot, sequence, id, args.length, ...args)
+      this.batch.push(slot, sequence, id, args.length)
+      for (const arg of args) this.batch.push(arg)
     } else {
       this.flush()
       try {
@@ -210,14 +226,12 @@ export class PoolThread {
     this.sent.push(job)
   }
 
-  private define(module: string, name: string): number {
-    const key = `${name} ${module}`
-    const known = this.functions.get(key)
-    if (known !== undefined) return known
-    const id = this.functions.size
-    this.functions.set(key, id)
-    this.port.postMessage([toThread.define, id, module, name])
-    return id
+  /** Tells the thread of the functions that it does not know yet; it loads their modules. */
+  private define(): void {
+    for (; this.defined < this.functions.all.length; this.defined++) {
+      const { module, name } = this.functions.all[this.defined]!
+      this.port.postMessage([toThread.define, this.defined, module, name])
+    }
   }
 
   private readonly flush = (): void => {
@@ -243,9 +257,12 @@ export class PoolThread {
 
   /** Frees the slot of a job that is answered or taken back. */
   release(job: PoolJob): void {
-    this.sent.splice(this.sent.indexOf(job), 1)
+    // Calls are answered in the order in which they were sent, so it is the first but for those that are taken back.
+    if (this.sent[0] === job) this.sent.shift()
+    else this.sent.splice(this.sent.indexOf(job), 1)
     this.slots[job.slot] = undefined
     this.free.push(job.slot)
+    this.seen = undefined
     job.thread = undefined
     job.slot = -1
   }
@@ -306,9 +323,15 @@ export class PoolThread {
     this.wake()
   }
 
-  /** Where the thread is. */
+  /** Begins to look where the thread is, so that it is known when the thread has to be ended. */
+  look(): void {
+    this.seen ??= stackOf(this.worker)
+  }
+
+  /** Where the thread is, as far as that is known in a moment. */
   stack(): Promise<string | undefined> {
-    return stackOf(this.worker)
+    this.look()
+    return within(this.seen!, stackWithin)
   }
 
   /** Ends the thread. Gives `false` when it has not ended after a second: nobody can say when it will. */

@@ -16,12 +16,16 @@ export const afterIfAlive = (millis: number, run: () => void): Timer => setTimeo
 
 export const cancelTimer = (timer: Timer): void => clearTimeout(timer)
 
-/** Whether something is done within a limit. */
-export const isDoneWithin = (done: Promise<unknown>, millis: number): Promise<boolean> =>
+/** What something gives within a limit, or `undefined`. */
+export const within = <A>(done: Promise<A>, millis: number): Promise<A | undefined> =>
   new Promise((resolve) => {
-    const timer = after(millis, () => resolve(false))
-    void done.then(() => {
+    const timer = after(millis, () => resolve(undefined))
+    void done.then((value) => {
       cancelTimer(timer)
-      resolve(true)
+      resolve(value)
     })
   })
+
+/** Whether something is done within a limit. */
+export const isDoneWithin = async (done: Promise<unknown>, millis: number): Promise<boolean> =>
+  await within(done.then(() => true), millis) ?? false

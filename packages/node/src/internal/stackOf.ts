@@ -6,10 +6,10 @@
  * starting then ends the whole process (seen with Node 26.10).
  */
 import type { Worker } from "node:worker_threads"
-import { after, cancelTimer } from "./realTime.ts"
+import { after, within } from "./realTime.ts"
 
 /** How long a thread gets to show where it is. In native code it cannot. */
-const patience = 150
+const patience = 1000
 
 /** Enough for some samples. */
 const lookFor = 5
@@ -26,13 +26,7 @@ interface ProfileNode {
 export const stackOf = (worker: Worker): Promise<string | undefined> => {
   // Older versions of Node cannot look into a thread.
   if (typeof worker.startCpuProfile !== "function") return Promise.resolve(undefined)
-  return new Promise((resolve) => {
-    const timer = after(patience, () => resolve(undefined))
-    void sample(worker).catch(() => undefined).then((stack) => {
-      cancelTimer(timer)
-      resolve(stack)
-    })
-  })
+  return within(sample(worker).catch(() => undefined), patience)
 }
 
 const sample = async (worker: Worker): Promise<string | undefined> => {

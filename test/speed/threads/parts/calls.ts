@@ -10,7 +10,7 @@ import type { Part } from "./part.ts"
 const cases = [1, 64, 1000].map((inFlight) => ({ title: `${inFlight} in flight, µs`, work: tiny, inFlight }))
 
 export const calls: Part = {
-  rounds: 7,
+  rounds: 5,
   run: (rounds) =>
     Effect.forEach([1, 2], (threads) =>
       Effect.map(measureCases(cases, threads, rounds), (rows) =>

@@ -93,7 +93,7 @@ const measure = (name: string, pool: Interrupted) =>
 const quiet = { grace: 0, saturation: "none" } as const
 
 export const interrupt: Part = {
-  rounds: 15,
+  rounds: 11,
   run: (rounds) =>
     Effect.scoped(Effect.gen(function*() {
       const all = [

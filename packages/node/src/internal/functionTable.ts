@@ -1,0 +1,17 @@
+/**
+ * The functions that a pool has run, by a number each. A thread is told of a
+ * function once; after that the number says which one it is.
+ */
+export class FunctionTable {
+  readonly all: Array<{ readonly module: string; readonly name: string }> = []
+  private readonly ids = new Map<string, Map<string, number>>()
+
+  idOf(module: string, name: string): number {
+    const ofModule = this.ids.get(module) ?? new Map<string, number>()
+    const known = ofModule.get(name)
+    if (known !== undefined) return known
+    this.ids.set(module, ofModule)
+    ofModule.set(name, this.all.length)
+    return this.all.push({ module, name }) - 1
+  }
+}
