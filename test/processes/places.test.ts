@@ -42,7 +42,7 @@ it.live("runs compiled, with the packages as they are published", () =>
     const folder = yield* temporary
     yield* said(at("../../node_modules/typescript/bin/tsc"), "-b", join(packages, "node"))
     yield* Effect.promise(async () => {
-      for (const name of ["core", "node"]) {
+      await Promise.all(["core", "node"].map(async (name) => {
         const installed = join(folder, "node_modules/@ambit", name)
         const manifest = JSON.parse(await readFile(join(packages, name, "package.json"), "utf8"))
         await mkdir(installed, { recursive: true })
@@ -51,15 +51,15 @@ it.live("runs compiled, with the packages as they are published", () =>
           join(installed, "package.json"),
           JSON.stringify({ ...manifest, exports: manifest.publishConfig.exports })
         )
-      }
-      for (const name of ["effect", "markdown-table"]) {
-        await symlink(join(packages, "core/node_modules", name), join(folder, "node_modules", name))
-      }
+      }))
+      await Promise.all(["effect", "markdown-table"].map((name) =>
+        symlink(join(packages, "core/node_modules", name), join(folder, "node_modules", name))
+      ))
       await writeFile(join(folder, "package.json"), "{\"type\":\"module\"}")
-      for (const name of ["main", "double"]) {
+      await Promise.all(["main", "double"].map(async (name) => {
         const source = stripTypeScriptTypes(await readFile(join(places, `${name}.ts`), "utf8"))
         await writeFile(join(folder, `${name}.js`), source.replaceAll(".ts\"", ".js\""))
-      }
+      }))
     })
     expect(yield* said(join(folder, "main.js"))).toBe("42 on a thread\n")
   }).pipe(Effect.scoped), limit)

@@ -142,8 +142,7 @@ export const inlinePool = (): Pool => {
       startedAt: now(Context.get(request.context, Clock.Clock)),
       phase: "Queued",
       cancelled: false,
-      state: () =>
-        job.phase === "Running" ? { _tag: "Running", thread: name } : { _tag: job.phase as "Queued" | "Done" },
+      state: () => job.phase === "Running" ? { _tag: "Running", thread: name } : { _tag: job.phase },
       cancel: (within) => cancel(job, within),
       timedOut: () => {
         counts.timedOut++

@@ -8,12 +8,14 @@
  * Invariant: a question that was taken back before it began, or that is refused
  * here, has not run. (node/MainCalls.test.ts)
  */
+import type { AskKind } from "@ambit/core/BlockingFunction"
 import * as Task from "@ambit/core/Task"
-import type { TaskScope } from "@ambit/core/TaskScope"
+import { TaskScope } from "@ambit/core/TaskScope"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import type { PoolJob } from "./job.ts"
 import { CurrentJob, Offers } from "./offers.ts"
 import type { PoolThread } from "./poolThread.ts"
@@ -52,14 +54,10 @@ export const answerQuestion = (
   if (how !== "post" && !thread.takeQuestion(openQuestion(question), takenQuestion(question))) return
   const context = job?.request.context ?? fallback
   const handler = Context.get(context, Offers).get(contract)?.[method]
-  if (handler === undefined) {
-    if (how === "post") notRun(context, thread, new CallRefused(contract, method, "notOffered"))
-    else thread.answer([question, "refused", "notOffered"])
-    return
-  }
+  if (handler === undefined) return refuse(context, thread, how, question, contract, method, "notOffered")
   const effect = Effect.suspend(() => handler(...args as ReadonlyArray<never>))
   if (how === "call") call(context, thread, job, question, `${contract}.${method}`, effect)
-  else start(context, thread, how, question, `${contract}.${method}`, effect)
+  else start(context, thread, how, question, contract, method, effect)
 }
 
 const call = (
@@ -99,12 +97,31 @@ const start = (
   thread: PoolThread,
   how: "post" | "spawn",
   question: number,
-  what: string,
+  contract: string,
+  method: string,
   effect: Effect.Effect<unknown, unknown>
 ): void => {
-  const spawned = Effect.runSyncExitWith(context as Context.Context<TaskScope>)(Task.spawn(effect, what))
+  if (Option.isNone(Context.getOption(context as Context.Context<TaskScope>, TaskScope))) {
+    return refuse(context, thread, how, question, contract, method, "noScope")
+  }
+  const spawned = Effect.runSyncExitWith(context as Context.Context<TaskScope>)(
+    Task.spawn(effect, `${contract}.${method}`)
+  )
   if (how === "spawn") return answer(thread, question, Exit.map(spawned, (task) => task.path))
   if (Exit.isFailure(spawned)) notRun(context, thread, Cause.squash(spawned.cause))
+}
+
+const refuse = (
+  context: Context.Context<never>,
+  thread: PoolThread,
+  how: AskKind,
+  question: number,
+  contract: string,
+  method: string,
+  why: "notOffered" | "noScope"
+): void => {
+  if (how === "post") notRun(context, thread, new CallRefused(contract, method, why))
+  else thread.answer([question, "refused", why])
 }
 
 /** Nobody waits for a post, so this is the only place that hears of it. */

@@ -98,8 +98,8 @@ export class PoolImpl {
   private readonly threads: Array<PoolThread> = []
   /** Loaded, idle, and not yet in `threads`. */
   private spare: PoolThread | undefined = undefined
-  /** The ends of threads that have left the pool, and whether there is one that does not come. */
-  private readonly endings = new Map<PoolThread, Promise<void>>()
+  /** Threads that have left the pool and are being ended. */
+  private readonly endings = new Set<PoolThread>()
   private readonly stuck = new Set<PoolThread>()
   private closing = false
   private threadCount = 0
@@ -272,7 +272,7 @@ export class PoolImpl {
 
   readonly drained = (thread: PoolThread): void => {
     thread.learn(realNow())
-    if (thread.state._tag === "Retiring" && thread.sent.length === 0) void this.end(thread, undefined)
+    if (thread.state._tag === "Retiring" && thread.sent.length === 0) this.end(thread, undefined)
     this.pump()
   }
 
@@ -313,7 +313,7 @@ export class PoolImpl {
       this.counts.killed++
       this.onLost()
       this.remove(thread)
-      void this.end(thread, job)
+      this.end(thread, job)
     }
     for (const other of taken.toReversed()) this.requeue(other)
     this.pump()
@@ -325,49 +325,60 @@ export class PoolImpl {
   }
 
   /** Ends a thread that has left the pool, and `job` with it, if it runs there. */
-  private end(thread: PoolThread, job: PoolJob | undefined): Promise<void> {
-    const known = this.endings.get(thread)
-    if (known !== undefined) return known
+  private end(thread: PoolThread, job: PoolJob | undefined): void {
+    if (!isUp(thread)) return
+    thread.state = { _tag: "Ending" }
     this.remove(thread)
-    const ending = this.ending(thread, job).finally(() => this.endings.delete(thread))
-    this.endings.set(thread, ending)
-    return ending
+    this.endings.add(thread)
+    void this.ending(thread, job).finally(() => {
+      this.endings.delete(thread)
+      thread.leave()
+    })
   }
 
   private async ending(thread: PoolThread, job: PoolJob | undefined): Promise<void> {
-    const stack = job === undefined ? undefined : await thread.stack()
+    const place = job === undefined ? undefined : await thread.stack() ?? placeOf(job)
     thread.drain()
-    const ended = await thread.terminate()
-    if (!ended) {
-      this.stuck.add(thread)
-      thread.state = { _tag: "Stuck" }
-      thread.unref()
-      const where = job === undefined ? "" : ` in ${job.request.reference.name}${firstLineOf(stack)}`
-      say(this.context, "Warn", `Thread ${thread.name} cannot be ended${where}; it is left behind and replaced`, {
-        thread: thread.name,
-        stuck: this.stuck.size
-      })
-      if (job !== undefined && job.phase !== "Done") this.leaveBehind(job, stack)
-      await thread.exited
+    if (!await thread.terminate()) return this.leaveBehind(thread, job, place)
+    thread.state = { _tag: "Gone" }
+    if (job === undefined || job.phase === "Done") return
+    const { context, options, reference } = job.request
+    const grace = options.grace ?? this.settings.grace
+    say(
+      context,
+      "Warn",
+      `Thread ${thread.name} was ended: ${reference.name} did not stop within ${grace} ms after its cancel, ` +
+        firstLineOf(place),
+      { thread: thread.name, function: reference.name }
+    )
+    this.cut(job, place)
+  }
+
+  /** A thread that cannot be ended: whoever waits is told, and it is watched, but nobody waits for it. */
+  private leaveBehind(thread: PoolThread, job: PoolJob | undefined, place: string | undefined): void {
+    this.stuck.add(thread)
+    thread.state = { _tag: "Stuck" }
+    thread.unref()
+    say(
+      this.context,
+      "Warn",
+      `Thread ${thread.name} cannot be ended${place === undefined ? "" : `, ${firstLineOf(place)}`}; ` +
+        "it is left behind and replaced",
+      { thread: thread.name, stuck: this.stuck.size }
+    )
+    if (job !== undefined && job.phase !== "Done") {
+      if (job.cancelled) job.request.ended({ _tag: "Stuck", stack: place })
+      else this.cut(job, place)
+    }
+    void thread.exited.then(() => {
       this.stuck.delete(thread)
+      thread.state = { _tag: "Gone" }
       say(this.context, "Warn", `Thread ${thread.name} ended after all`, {
         thread: thread.name,
         stuck: this.stuck.size
       })
-    }
-    thread.state = { _tag: "Gone" }
-    if (job === undefined || job.phase === "Done") return
-    const { grace } = job.request.options
-    if (ended) {
-      say(
-        job.request.context,
-        "Warn",
-        `Thread ${thread.name} was ended: ${job.request.reference.name} did not stop within ` +
-          `${grace ?? this.settings.grace} ms after its cancel${firstLineOf(stack)}`,
-        { thread: thread.name, function: job.request.reference.name }
-      )
-    }
-    this.cut(job, stack)
+      if (job !== undefined && job.phase !== "Done") this.cut(job, place)
+    })
   }
 
   /** A job whose thread was ended under it. */
@@ -378,12 +389,6 @@ export class PoolImpl {
       const { name } = this.settings
       this.answer(job, failed(new PoolStopped({ ...referenceOf(job.request), pool: name, started: true })))
     }
-  }
-
-  /** A job whose thread cannot be ended: whoever waits is told, and what is left is watched. */
-  private leaveBehind(job: PoolJob, stack: string | undefined): void {
-    if (job.cancelled) job.request.ended({ _tag: "Stuck", stack })
-    else this.cut(job, stack)
   }
 
   // ---------------------------------------------------------------------------
@@ -562,7 +567,7 @@ export class PoolImpl {
     const { idleAfter, min } = this.settings
     for (const thread of this.threads.slice()) {
       if (this.threads.length <= min) break
-      if (thread.sent.length === 0 && realNow() - thread.idleSince >= idleAfter) void this.end(thread, undefined)
+      if (thread.sent.length === 0 && realNow() - thread.idleSince >= idleAfter) this.end(thread, undefined)
     }
     this.watch()
   }
@@ -584,7 +589,7 @@ export class PoolImpl {
   status(): PoolStatus {
     const now = realNow()
     const sent = this.threads.flatMap((thread) => thread.sent)
-    const leaving = [...this.endings.keys()].flatMap((thread) => thread.sent)
+    const leaving = [...this.endings, ...this.stuck].flatMap((thread) => thread.sent)
     return {
       ...this.counts,
       name: this.settings.name,
@@ -621,13 +626,16 @@ export class PoolImpl {
   /** Ends threads when they have nothing left, and those that do not get there within the limit. */
   private async retire(threads: ReadonlyArray<PoolThread>): Promise<void> {
     const { stopWithin } = this.settings
-    const ends = threads.map((thread) => {
-      if (thread.sent.length === 0) return this.end(thread, undefined)
-      thread.state = { _tag: "Retiring" }
-      const timer = after(stopWithin * graceOfStop, () => void this.end(thread, thread.sent[0]))
-      return thread.exited.finally(() => cancelTimer(timer))
+    const timers = threads.map((thread) => {
+      if (thread.sent.length === 0) {
+        this.end(thread, undefined)
+        return undefined
+      }
+      if (isUp(thread)) thread.state = { _tag: "Retiring" }
+      return after(stopWithin * graceOfStop, () => this.end(thread, thread.sent[0]))
     })
-    await isDoneWithin(Promise.all(ends), stopWithin)
+    await isDoneWithin(Promise.all(threads.map((thread) => thread.left)), stopWithin)
+    for (const timer of timers) cancelTimer(timer)
   }
 
   /** Nothing begins any more. Done when all threads have ended, or the limit is over. */
@@ -646,25 +654,28 @@ export class PoolImpl {
       thread.close()
       for (const job of thread.sent.slice()) this.stopWithin(job, Math.min(grace, stopWithin * graceOfStop))
     }
-    const ended = await isDoneWithin(Promise.all([this.retire(threads), ...this.endings.values()]), stopWithin)
-    if (!ended) {
-      const left = [...this.endings.keys()].map((thread) => thread.name)
-      if (left.length > 0) {
-        say(this.context, "Warn", `Pool ${name} stopped, but ${left.join(", ")} could not be ended`, {
-          pool: name,
-          left
-        })
-      }
+    const leaving = [...this.endings].map((thread) => thread.left)
+    await isDoneWithin(Promise.all([this.retire(threads), ...leaving]), stopWithin)
+    const left = [...this.stuck, ...this.endings].map((thread) => thread.name)
+    if (left.length > 0) {
+      say(this.context, "Warn", `Pool ${name} stopped, but ${left.join(", ")} could not be ended`, { pool: name, left })
     }
   }
 }
+
+/** Whether a thread may be ended: nobody has begun to. */
+const isUp = ({ state: { _tag } }: PoolThread): boolean =>
+  _tag === "Starting" || _tag === "Ready" || _tag === "Retiring"
 
 /** The part of a stop that functions get; the rest is for ending their threads. */
 const graceOfStop = 0.6
 
 const timeoutToldEvery = 60_000
 
-const firstLineOf = (stack: string | undefined): string => stack === undefined ? "" : `, ${stack.split("\n")[0]}`
+const firstLineOf = (place: string | undefined): string => place?.split("\n")[0] ?? ""
+
+/** What is always known of where a thread is. */
+const placeOf = ({ request: { reference } }: PoolJob): string => `in ${reference.name} (${reference.module})`
 
 const cycleTo = (job: PoolJob): Array<string> => {
   const names: Array<string> = [job.request.reference.name]

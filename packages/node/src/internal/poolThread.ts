@@ -88,6 +88,10 @@ export class PoolThread {
   readonly sent: Array<PoolJob> = []
   /** Done when it has ended and all its frames are read. */
   readonly exited: Promise<void>
+  /** Done when nobody waits for it any more: it has ended, or is stuck. */
+  readonly left: Promise<void>
+  /** Says that nobody waits for it any more. */
+  readonly leave: () => void
   private readonly worker: Worker
   private readonly port: MessagePort
   private readonly answers: MessagePort
@@ -140,6 +144,9 @@ export class PoolThread {
       this.drain()
       listener.drained(this)
     })
+    const left = Promise.withResolvers<void>()
+    this.left = left.promise
+    this.leave = left.resolve
     this.define()
     this.worker.on("error", (error) => {
       this.error = error
@@ -151,6 +158,8 @@ export class PoolThread {
         this.answers.close()
         listener.exited(this, exitCode, this.error)
         resolve()
+        // By itself, when nobody ended it.
+        this.leave()
       })
     })
   }
@@ -336,7 +345,6 @@ export class PoolThread {
 
   /** Ends the thread. Gives `false` when it has not ended after a second: nobody can say when it will. */
   terminate(): Promise<boolean> {
-    this.state = { _tag: "Ending" }
     this.close()
     // The event comes before the promise of `terminate`, and with everything read.
     void this.worker.terminate()

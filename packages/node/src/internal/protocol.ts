@@ -133,7 +133,7 @@ export type ToMain = ReadyFrame | ReturnedFrame | FailedFrame | ProgressFrame | 
 export type AnswerFrame =
   | readonly [question: number, how: "value", value: unknown]
   | readonly [question: number, how: "thrown", error: Thrown]
-  | readonly [question: number, how: "refused", why: "closing" | "notOffered"]
+  | readonly [question: number, how: "refused", why: "closing" | "notOffered" | "noScope"]
 
 /** A question in the shared memory: open until one side takes it. */
 export const openQuestion = (question: number): number => question << 1

@@ -42,7 +42,7 @@ export class CallRefused extends Error {
   override readonly name = "CallRefused"
   readonly contract: string
   readonly method: string
-  readonly why: "closing" | "notOffered" | "onMainThread" | "notInThread"
+  readonly why: "closing" | "notOffered" | "noScope" | "onMainThread" | "notInThread"
   constructor(contract: string, method: string, why: CallRefused["why"]) {
     super(refusals[why](`${contract}.${method}`))
     this.contract = contract
@@ -55,6 +55,8 @@ const refusals: Record<CallRefused["why"], (what: string) => string> = {
   closing: (what) => `${what} has not run: the pool of this thread is stopping`,
   notOffered: (what) =>
     `${what} has not run: nobody offers it. Put MainCalls.offer around the code that calls Blocking.run`,
+  noScope: (what) =>
+    `${what} has not run: the code that calls Blocking.run is in no app or task scope, and somebody must own the task`,
   onMainThread: (what) =>
     `${what} has not run: the main thread cannot wait for itself. There, run the effect that is offered for it`,
   notInThread: (what) => `${what} needs a blocking function around it that a pool runs`
