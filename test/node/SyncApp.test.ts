@@ -97,9 +97,8 @@ it.live("an endless loop in a handler is ended at stop, and the rest of the host
     const { exit } = yield* withRules(
       Effect.gen(function*() {
         yield* Effect.forkDetach(Effect.exit(SyncApp.run(Rules, "spin")), { startImmediately: true })
-        const ticker = setInterval(() => ticks++, 5)
+        yield* Effect.forkChild(Effect.forever(Effect.andThen(Effect.sleep("5 millis"), Effect.sync(() => ticks++))))
         yield* Effect.sleep("200 millis")
-        clearInterval(ticker)
       }),
       { config: { limit: 1 }, grace: 50, stopWithin: "3 seconds" }
     )

@@ -99,7 +99,13 @@ describe.skipIf(process.platform === "win32")("the hub as a program", { timeout:
       assert.isTrue(report.clean)
       assert.strictEqual(report.path, "hub")
       assert.strictEqual(report.reason, "it has run for 1s")
-      assert.sameMembers(report.apps.map((app) => app.path), ["hub/metrics", "hub/files", "hub/digest", "hub/timer"])
+      assert.sameMembers(report.apps.map((app) => app.path), [
+        "hub/metrics",
+        "hub/files",
+        "hub/digest",
+        "hub/rules",
+        "hub/timer"
+      ])
       assert.match(stderr, /^\S+Z cpu /m)
     }))
 

@@ -3,7 +3,7 @@
  * beside this folder for how to read it.
  */
 import { Host, ShutdownReport } from "@ambit/core"
-import { BlockingPool } from "@ambit/node"
+import { BlockingPool, MainCalls, SyncApp } from "@ambit/node"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Effect, Layer, Option, Schema } from "effect"
@@ -15,15 +15,24 @@ import * as Log from "./log.ts"
 import { Machine } from "./machine.ts"
 import { Metrics } from "./metrics.ts"
 import { options } from "./options.ts"
+import { Readings, Rules } from "./rules.ts"
 import { Screen } from "./screen.ts"
 import { stubborn } from "./stubborn.ts"
 import { timer } from "./timer.ts"
+import { sharesOf } from "./usage.ts"
 
 const toJson = (report: ShutdownReport.ShutdownReport): string =>
   JSON.stringify(Schema.encodeSync(ShutdownReport.ShutdownReport)(report), null, 2)
 
 // Hashing keeps its threads busy on purpose, which is nothing to warn of.
 const threads = BlockingPool.layer({ threads: 2, saturation: "none" })
+
+/** The rules run in a thread of their own and ask for what they look at. */
+const rules = Layer.unwrap(Effect.map(Metrics, (metrics) =>
+  Layer.provide(
+    SyncApp.layer(Rules, { config: { limits: { cpu: 0.9, memory: 0.9 }, every: 10_000 } }),
+    MainCalls.layer(Readings, { lastMinute: () => Effect.map(metrics.usage("1 minute"), sharesOf) })
+  )))
 
 const hub = Command.make("hub", options, (config) =>
   Effect.gen(function*() {
@@ -35,7 +44,7 @@ const hub = Command.make("hub", options, (config) =>
       Files.layer(folder)
     )
     const apps = Layer.mergeAll(
-      Layer.provide(digest(config.every), sources),
+      Layer.provide(Layer.merge(digest(config.every), rules), sources),
       config.stubborn ? stubborn : Layer.empty,
       Option.match(config.duration, { onNone: () => Layer.empty, onSome: timer })
     )

@@ -57,3 +57,9 @@ export const usageOf = (window: Window, millis: number): Usage => {
   const oldest = window.findLast(({ at }) => at < newest.at && newest.at - at >= millis) ?? window[0]
   return usageBetween(oldest, newest)
 }
+
+/** What is in use, as shares from 0 to 1. */
+export const sharesOf = ({ cpu, memory }: Usage): { readonly cpu: number; readonly memory: number } => ({
+  cpu: cpu ?? 0,
+  memory: memory.total === 0 ? 0 : memory.used / memory.total
+})

@@ -85,17 +85,18 @@ export const make = (
  *
  * **Example** (A pool of two threads)
  *
- * ```ts
- * import { Host } from "@ambit/core"
+ * ```ts import.meta.vitest
+ * import { Blocking } from "@ambit/core"
  * import { BlockingPool } from "@ambit/node"
- * import { NodeRuntime } from "@effect/platform-node"
  * import { Effect } from "effect"
- * import { Indexer } from "./indexer.ts"
  *
- * Host.launch(Indexer).pipe(
- *   Effect.provide(BlockingPool.layer({ threads: 2 })),
- *   NodeRuntime.runMain
- * )
+ * const program = Effect.gen(function*() {
+ *   const pool = yield* Blocking.Blocking
+ *   const { busy, name, size } = yield* pool.status
+ *   return [name, size, busy]
+ * })
+ * const layer = BlockingPool.layer({ name: "files", threads: 2 })
+ * await Effect.runPromise(Effect.provide(program, layer)) // => ["files", 2, 0]
  * ```
  *
  * **Failure**

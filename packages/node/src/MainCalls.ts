@@ -46,8 +46,9 @@ type HandlerOf<R> = (...args: ReadonlyArray<never>) => Effect.Effect<unknown, un
  *
  * **Details**
  *
- * A thread asks with `Thread.call`, `Thread.post` and `Thread.spawn`. What runs for
- * it is a task of the app that made the blocking call, named after contract and
+ * A thread asks with `Thread.call`, `Thread.post` and `Thread.spawn`. What is called
+ * belongs to the blocking call, which is not over before it. What is posted or
+ * spawned is a task of the app that made the blocking call, named after contract and
  * method.
  *
  * **Interruption**
@@ -61,17 +62,18 @@ type HandlerOf<R> = (...args: ReadonlyArray<never>) => Effect.Effect<unknown, un
  *
  * **Example** (An offer around a call)
  *
- * ```ts
- * import { Blocking } from "@ambit/core"
- * import { MainCalls } from "@ambit/node"
+ * ```ts no-run title="a thread loads modules, not examples"
+ * import { Blocking, BlockingFunction } from "@ambit/core"
+ * import { MainCalls, Thread } from "@ambit/node"
  * import { Effect } from "effect"
- * import { check, Readings } from "./rules.ts"
  *
- * const program = Blocking.run(check, 90).pipe(
- *   MainCalls.offer(Readings, {
- *     latest: (sensor) => Effect.succeed(sensor === "cpu" ? 95 : 0),
- *     store: () => Effect.void
- *   })
+ * const Readings = Thread.contract<{ latest: (sensor: string) => number }>("readings")
+ *
+ * const isHot = BlockingFunction.make(import.meta, "isHot", (limit: number) =>
+ *   Thread.call(Readings, "latest", "cpu") > limit)
+ *
+ * export const program = Blocking.run(isHot, 90).pipe(
+ *   MainCalls.offer(Readings, { latest: (sensor) => Effect.succeed(sensor === "cpu" ? 95 : 0) })
  * )
  * ```
  *
@@ -130,16 +132,21 @@ const offers = <Calls, H extends Handlers<Calls>>(
  *
  * **Example** (An offer to a synchronous app)
  *
- * ```ts
- * import { MainCalls, SyncApp } from "@ambit/node"
+ * ```ts no-run title="a thread loads modules, not examples"
+ * import { MainCalls, SyncApp, Thread } from "@ambit/node"
  * import { Effect, Layer } from "effect"
- * import { Readings, Rules } from "./rules.ts"
  *
- * const App = SyncApp.layer(Rules, { config: { limit: 90 } }).pipe(
- *   Layer.provide(MainCalls.layer(Readings, {
- *     latest: () => Effect.succeed(95),
- *     store: () => Effect.void
- *   }))
+ * const Readings = Thread.contract<{ latest: (sensor: string) => number }>("readings")
+ *
+ * const Rules = Thread.app(import.meta, "rules", {
+ *   onStart: (config: { readonly limit: number }) => config,
+ *   handlers: {
+ *     isHot: (state, sensor: string) => Thread.call(Readings, "latest", sensor) > state.limit
+ *   }
+ * })
+ *
+ * export const App = SyncApp.layer(Rules, { config: { limit: 90 } }).pipe(
+ *   Layer.provide(MainCalls.layer(Readings, { latest: () => Effect.succeed(95) }))
  * )
  * ```
  *

@@ -102,6 +102,28 @@ export interface SyncAppOptions<out Config> extends AmbitApp.AppOptions {
  *
  * When its thread is lost, the app stops, with `ThreadLost` in the log.
  *
+ * **Example** (A rule set that keeps count)
+ *
+ * ```ts no-run title="a thread loads modules, not examples"
+ * import { App, Task } from "@ambit/core"
+ * import { SyncApp, Thread } from "@ambit/node"
+ * import { Layer } from "effect"
+ *
+ * const Rules = Thread.app(import.meta, "rules", {
+ *   onStart: (config: { readonly limit: number }) => ({ limit: config.limit, checks: 0 }),
+ *   handlers: {
+ *     check: (state, value: number) => {
+ *       state.checks++
+ *       return value > state.limit
+ *     }
+ *   }
+ * })
+ *
+ * const Watch = App.layer("watch", Task.spawn(SyncApp.run(Rules, "check", 95), "first"))
+ *
+ * export const apps = Layer.provideMerge(Watch, SyncApp.layer(Rules, { config: { limit: 90 } }))
+ * ```
+ *
  * @category layers
  * @since 0.1.0
  */

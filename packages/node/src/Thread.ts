@@ -45,13 +45,14 @@ export interface Contract<out Calls> {
  *
  * **Example** (A contract of two calls)
  *
- * ```ts
+ * ```ts import.meta.vitest
  * import * as Thread from "@ambit/node/Thread"
  *
- * export const Readings = Thread.contract<{
+ * const Readings = Thread.contract<{
  *   latest: (sensor: string) => number
  *   store: (sensor: string, value: number) => void
  * }>("readings")
+ * Readings.name // => "readings"
  * ```
  *
  * @category constructors

@@ -184,7 +184,9 @@ export class PoolImpl {
   private metaFor(request: Request): MetaFrame {
     const last = this.lastMeta
     if (last?.request.context === request.context && last.request.task === request.task) return last.frame
-    const frame = metaOf(request.context, request.task, request.app)
+    const made = metaOf(request.context, request.task, request.app)
+    // Another context mostly says the same, and then there is nothing to send.
+    const frame = last !== undefined && made.every((part, index) => part === last.frame[index]) ? last.frame : made
     this.lastMeta = { request, frame }
     return frame
   }
