@@ -259,7 +259,7 @@ layer(BlockingPool.layer({ threads: 2, grace: "100 millis" }), { excludeTestServ
 )
 
 describe("a pool", () => {
-  it.live("C5: that nobody provides is named in the error", () =>
+  it.live("C5, C6: that nobody provides, or that is not there yet, is named in the error", () =>
     Effect.gen(function*() {
       const exit = yield* Effect.exit(Blocking.run(functions.triple, 1) as Effect.Effect<number>)
       expect(Exit.isFailure(exit) && String(Cause.squash(exit.cause))).toContain("BlockingPool.layer")
@@ -338,21 +338,22 @@ describe("a pool", () => {
       expect(value.warnings.join("\n")).toMatch(/Thread blocking-1 was ended: forever .* at .*functions\.ts:\d+/)
     }))
 
-  it.live("C14, C17: with a thread in native code stops within its limit, and reports what is left behind, twice at most", () =>
+  it.live("C14, C17: with a thread in native code does not wait for it, and says once more what is left behind", () =>
     Effect.gen(function*() {
       const { took, value } = yield* timed(
         withPool(
-          { threads: 1, stopWithin: "1200 millis", grace: 0 },
+          { threads: 1, stopWithin: "20 seconds", grace: 0 },
           Effect.gen(function*() {
-            yield* Effect.forkDetach(Effect.exit(Blocking.run(functions.nativeSleep, 3)), { startImmediately: true })
+            yield* Effect.forkDetach(Effect.exit(Blocking.run(functions.nativeSleep, 6)), { startImmediately: true })
             yield* Effect.sleep("200 millis")
           })
         )
       )
-      expect(took).toBeLessThan(2200)
+      // A second until it counts as stuck, and not the six that it sleeps.
+      expect(took).toBeLessThan(4500)
       const told = value.warnings.filter((line) => line.includes("blocking-1"))
-      expect(told.length).toBeGreaterThan(0)
-      expect(told.length).toBeLessThan(3)
+      expect(told[0]).toContain("in nativeSleep (file://")
+      expect(told).toHaveLength(2)
     }))
 
   it.live("C15: that stops fails what waits, which never runs", () =>

@@ -32,7 +32,15 @@ interface Called {
   readonly ends: Array<Blocking.CallEnd["_tag"]>
 }
 
-const call = (pool: PoolImpl, reference: Blocking.Request["reference"], ...args: ReadonlyArray<unknown>): Called => {
+const call = (pool: PoolImpl, reference: Blocking.Request["reference"], ...args: ReadonlyArray<unknown>): Called =>
+  callThen(pool, () => {}, reference, ...args)
+
+const callThen = (
+  pool: PoolImpl,
+  then: () => void,
+  reference: Blocking.Request["reference"],
+  ...args: ReadonlyArray<unknown>
+): Called => {
   const answers: Array<unknown> = []
   const ends: Array<Blocking.CallEnd["_tag"]> = []
   const job = pool.submit({
@@ -43,7 +51,10 @@ const call = (pool: PoolImpl, reference: Blocking.Request["reference"], ...args:
     task: "",
     app: "",
     progress: undefined,
-    answered: (exit) => answers.push(Exit.isSuccess(exit) ? exit.value : exit),
+    answered: (exit) => {
+      answers.push(Exit.isSuccess(exit) ? exit.value : exit)
+      then()
+    },
     ended: (end) => ends.push(end._tag)
   })
   return { job, answers, ends }
@@ -56,8 +67,8 @@ const until = async (holds: () => boolean): Promise<void> => {
 
 const made: Array<PoolImpl> = []
 
-const makePool = async (): Promise<PoolImpl> => {
-  const pool = new PoolImpl(settings, Context.empty(), () => {})
+const makePool = async (sizes: { readonly min: number; readonly max: number } = settings): Promise<PoolImpl> => {
+  const pool = new PoolImpl({ ...settings, min: sizes.min, max: sizes.max }, Context.empty(), () => {})
   made.push(pool)
   expect(await pool.start()).toBeUndefined()
   return pool
@@ -80,18 +91,22 @@ it("what lies ready on a thread is taken back before anybody looks whether the c
   const memory = gate()
   const target = call(pool, functions.deaf, memory)
   await until(() => Atomics.load(memory, 0) === 1)
-  const next = call(pool, functions.counts, memory, 2)
-  // Between the look and the end of the thread, the target ends and the thread is free for the next one.
-  // oxlint-disable-next-line unbound-method
-  const stack = PoolThread.prototype.stack
-  vi.spyOn(PoolThread.prototype, "stack").mockImplementation(function(this: PoolThread) {
+  const nextMemory = gate()
+  const next = call(pool, functions.deaf, nextMemory)
+  // Between the look and the end of the thread, the target ends, and the thread would begin with the next one.
+  vi.spyOn(PoolThread.prototype, "stack").mockImplementation(() => {
     letEnd(memory)
-    return stack.call(this)
+    return Promise.resolve(undefined)
   })
+  const terminate = vi.spyOn(PoolThread.prototype, "terminate")
   target.job.cancel(Infinity)
+  await until(() => terminate.mock.results.length === 1)
+  await terminate.mock.results[0]?.value
+  await until(() => Atomics.load(nextMemory, 0) === 1)
+  set(nextMemory, 1, 1)
   await until(() => next.answers.length === 1)
-  expect(next.answers).toEqual([1])
-  expect(Atomics.load(memory, 2)).toBe(1)
+  expect(next.answers).toEqual(["answered"])
+  expect(Atomics.load(nextMemory, 0)).toBe(1)
 })
 
 it("an answer that has come before the end of the grace saves its thread, though nobody has read it yet", async () => {
@@ -99,12 +114,34 @@ it("an answer that has come before the end of the grace saves its thread, though
   const memory = gate()
   const target = call(pool, functions.deaf, memory)
   await until(() => Atomics.load(memory, 0) === 1)
+  const look = vi.spyOn(PoolThread.prototype, "look").mockImplementation(() => {})
   target.job.cancel(Infinity)
+  await until(() => look.mock.calls.length === 1)
   // The grace runs out and the answer comes while the loop stands still; timers come first.
   letEnd(memory)
   await until(() => target.ends.length === 1)
   expect(target.ends).toEqual(["Returned"])
   expect(pool.counts.killed).toBe(0)
+})
+
+it("an answer that has come is not lost with a thread that cannot be ended", async () => {
+  const pool = await makePool()
+  const memory = gate()
+  const target = call(pool, functions.deaf, memory)
+  await until(() => Atomics.load(memory, 0) === 1)
+  vi.spyOn(PoolThread.prototype, "stack").mockImplementation(() => {
+    letEnd(memory)
+    return Promise.resolve(undefined)
+  })
+  // oxlint-disable-next-line unbound-method
+  const terminate = PoolThread.prototype.terminate
+  vi.spyOn(PoolThread.prototype, "terminate").mockImplementationOnce(async function(this: PoolThread) {
+    void terminate.call(this)
+    return false
+  })
+  target.job.cancel(Infinity)
+  await until(() => target.ends.length === 1)
+  expect(target.ends).toEqual(["Returned"])
 })
 
 it("an answer that comes while the stack is taken is not told as a kill", async () => {
@@ -148,6 +185,40 @@ it("a call that has begun is never run again", async () => {
   expect(target.ends).toEqual(["Killed"])
   expect(Atomics.load(memory, 0)).toBe(1)
   expect(target.answers).toEqual([])
+})
+
+it("a thread that has nothing to do takes over what lies ready on one that is busy", async () => {
+  const pool = await makePool({ min: 2, max: 2 })
+  const [one, two] = [gate(), gate()]
+  const held = [call(pool, functions.deaf, one), call(pool, functions.deaf, two)]
+  await until(() => Atomics.load(one, 0) === 1 && Atomics.load(two, 0) === 1)
+  const ready = [1, 2, 3, 4].map((n) => call(pool, functions.triple, n))
+  set(two, 1, 1)
+  await until(() => ready.every(({ answers }) => answers.length === 1))
+  expect(held[0]!.answers).toEqual([])
+  set(one, 1, 1)
+  await until(() => held[0]!.answers.length === 1)
+})
+
+it("a thread is sent calls ahead again, however long one of them took before", async () => {
+  const pool = await makePool()
+  const slow = call(pool, functions.block, 30)
+  await until(() => slow.answers.length === 1)
+  // One call at a time, each made as soon as the one before it has its answer.
+  let rounds = 0
+  const again = (): void => {
+    if (++rounds < 40) callThen(pool, again, functions.triple, rounds)
+  }
+  again()
+  await until(() => rounds === 40)
+  const memory = gate()
+  const holder = call(pool, functions.deaf, memory)
+  await until(() => Atomics.load(memory, 0) === 1)
+  const send = vi.spyOn(PoolThread.prototype, "send")
+  const ready = [1, 2, 3].map((n) => call(pool, functions.triple, n))
+  expect(send.mock.calls.length).toBeGreaterThan(1)
+  set(memory, 1, 1)
+  await until(() => ready.every(({ answers }) => answers.length === 1) && holder.answers.length === 1)
 })
 
 it("a slot that is used again is not mistaken for the call before it", async () => {
