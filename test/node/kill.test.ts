@@ -74,6 +74,15 @@ const makePool = async (sizes: { readonly min: number; readonly max: number } = 
   return pool
 }
 
+/** A pool of one thread, which runs a call that does not hear that it is cancelled. */
+const running = async () => {
+  const pool = await makePool()
+  const memory = gate()
+  const target = call(pool, functions.deaf, memory)
+  await until(() => Atomics.load(memory, 0) === 1)
+  return { memory, pool, target }
+}
+
 /** Lets a deaf call end, and its thread go on, while the pool stands still. */
 const letEnd = (memory: Int32Array): void => {
   set(memory, 1, 1)
@@ -87,10 +96,7 @@ afterEach(async () => {
 })
 
 it("what lies ready on a thread is taken back before anybody looks whether the call has ended, so it cannot die with it", async () => {
-  const pool = await makePool()
-  const memory = gate()
-  const target = call(pool, functions.deaf, memory)
-  await until(() => Atomics.load(memory, 0) === 1)
+  const { memory, pool, target } = await running()
   const nextMemory = gate()
   const next = call(pool, functions.deaf, nextMemory)
   // Between the look and the end of the thread, the target ends, and the thread would begin with the next one.
@@ -110,10 +116,7 @@ it("what lies ready on a thread is taken back before anybody looks whether the c
 })
 
 it("an answer that has come before the end of the grace saves its thread, though nobody has read it yet", async () => {
-  const pool = await makePool()
-  const memory = gate()
-  const target = call(pool, functions.deaf, memory)
-  await until(() => Atomics.load(memory, 0) === 1)
+  const { memory, pool, target } = await running()
   const look = vi.spyOn(PoolThread.prototype, "look").mockImplementation(() => {})
   target.job.cancel(Infinity)
   await until(() => look.mock.calls.length === 1)
@@ -125,10 +128,7 @@ it("an answer that has come before the end of the grace saves its thread, though
 })
 
 it("an answer that has come is not lost with a thread that cannot be ended", async () => {
-  const pool = await makePool()
-  const memory = gate()
-  const target = call(pool, functions.deaf, memory)
-  await until(() => Atomics.load(memory, 0) === 1)
+  const { memory, pool, target } = await running()
   vi.spyOn(PoolThread.prototype, "stack").mockImplementation(() => {
     letEnd(memory)
     return Promise.resolve(undefined)
@@ -145,10 +145,7 @@ it("an answer that has come is not lost with a thread that cannot be ended", asy
 })
 
 it("an answer that comes while the stack is taken is not told as a kill", async () => {
-  const pool = await makePool()
-  const memory = gate()
-  const target = call(pool, functions.deaf, memory)
-  await until(() => Atomics.load(memory, 0) === 1)
+  const { memory, pool, target } = await running()
   vi.spyOn(PoolThread.prototype, "stack").mockImplementation(() => {
     letEnd(memory)
     return Promise.resolve("at somewhere")
@@ -159,10 +156,7 @@ it("an answer that comes while the stack is taken is not told as a kill", async 
 })
 
 it("an answer that comes while the thread is ended is not told as a kill", async () => {
-  const pool = await makePool()
-  const memory = gate()
-  const target = call(pool, functions.deaf, memory)
-  await until(() => Atomics.load(memory, 0) === 1)
+  const { memory, pool, target } = await running()
   // oxlint-disable-next-line unbound-method
   const terminate = PoolThread.prototype.terminate
   vi.spyOn(PoolThread.prototype, "terminate").mockImplementation(function(this: PoolThread) {
@@ -175,10 +169,7 @@ it("an answer that comes while the thread is ended is not told as a kill", async
 })
 
 it("a call that has begun is never run again", async () => {
-  const pool = await makePool()
-  const memory = gate()
-  const target = call(pool, functions.deaf, memory)
-  await until(() => Atomics.load(memory, 0) === 1)
+  const { memory, pool, target } = await running()
   target.job.cancel(0)
   const next = call(pool, functions.triple, 2)
   await until(() => next.answers.length === 1 && target.ends.length === 1)

@@ -17,7 +17,8 @@ export interface Measured {
 /** Enough for the compiler to have seen everything. */
 const warmUpTasks = 1e4
 
-const inOrderOf = <A>(items: ReadonlyArray<A>, round: number): ReadonlyArray<A> => {
+/** Each round begins with another one, and every other round goes backwards. */
+export const inOrderOf = <A>(items: ReadonlyArray<A>, round: number): ReadonlyArray<A> => {
   const first = round % items.length
   const rotated = [...items.slice(first), ...items.slice(0, first)]
   return round % 2 === 0 ? rotated : rotated.toReversed()

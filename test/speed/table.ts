@@ -4,6 +4,7 @@
  * the rounds, each against the base in the same round.
  */
 import { type Candidate, closeBase, spawnBase } from "./candidates.ts"
+import { ratioCell, render } from "./markdown.ts"
 import type { Figures, Metric } from "./measure.ts"
 import type { Measured } from "./rounds.ts"
 import { median } from "./statistics.ts"
@@ -51,28 +52,12 @@ const tables: ReadonlyArray<Table> = [
 const valuesOf = (rounds: ReadonlyArray<Figures>, metric: Metric): Array<number> =>
   rounds.flatMap((figures) => figures[metric] ?? [])
 
-const ratioCell = (values: ReadonlyArray<number>, base: ReadonlyArray<number>): string => {
-  const ratios = values.map((value, round) => value / base[round]!)
-  const [ratio, least, greatest] = [median(values) / median(base), Math.min(...ratios), Math.max(...ratios)]
-  return `${ratio.toFixed(2)} (${least.toFixed(2)}–${greatest.toFixed(2)})`
-}
-
 const cellsOf = (column: Column, rounds: ReadonlyArray<Figures>, all: ReadonlyArray<Measured>): Array<string> => {
   const values = valuesOf(rounds, column.metric)
   const base = all.find(({ candidate }) => candidate === column.base)
   const value = values.length === 0 ? "" : median(values).toFixed(column.digits)
   if (base === undefined) return [value]
   return [value, values.length === 0 ? "" : ratioCell(values, valuesOf(base.rounds, column.metric))]
-}
-
-const render = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)))
-  const line = (cells: ReadonlyArray<string>) => `| ${cells.join(" | ")} |`
-  const pad = (cell: string, column: number) =>
-    column === 0 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)
-  const rule = widths.map((width, column) => column === 0 ? "-".repeat(width) : `${"-".repeat(width - 1)}:`)
-  const [head, ...body] = rows.map((row) => row.map(pad))
-  return [line(head!), line(rule), ...body.map(line)].join("\n")
 }
 
 /** All tables of one size. */

@@ -3,17 +3,12 @@
  * candidate, and every other one goes backwards.
  */
 import * as Effect from "effect/Effect"
+import { inOrderOf } from "../rounds.ts"
 
 /** The figures of a row, one for each round; what it cannot do is missing. */
 export interface Row<Metric extends string> {
   readonly name: string
   readonly rounds: Array<Partial<Record<Metric, number>>>
-}
-
-const inOrderOf = <A>(items: ReadonlyArray<A>, round: number): ReadonlyArray<A> => {
-  const first = round % items.length
-  const rotated = [...items.slice(first), ...items.slice(0, first)]
-  return round % 2 === 0 ? rotated : rotated.toReversed()
 }
 
 /** Measures everybody once for nothing, and then in every round. */

@@ -3,6 +3,7 @@
  * to the first row: of the medians, and in brackets the least and the greatest
  * of the rounds, each against the first row in the same round.
  */
+import { ratioCell, render } from "../markdown.ts"
 import { median } from "../statistics.ts"
 import type { Row } from "./rounds.ts"
 
@@ -16,27 +17,11 @@ export interface Column<Metric extends string> {
 const valuesOf = <Metric extends string>(row: Row<Metric>, metric: Metric): Array<number> =>
   row.rounds.flatMap((figures) => figures[metric] ?? [])
 
-const ratioCell = (values: ReadonlyArray<number>, base: ReadonlyArray<number>): string => {
-  const ratios = values.map((value, round) => value / base[round]!)
-  const [ratio, least, greatest] = [median(values) / median(base), Math.min(...ratios), Math.max(...ratios)]
-  return `${ratio.toFixed(2)} (${least.toFixed(2)}–${greatest.toFixed(2)})`
-}
-
 const cellsOf = <Metric extends string>(column: Column<Metric>, row: Row<Metric>, base: Row<Metric>): Array<string> => {
   const values = valuesOf(row, column.metric)
   const value = values.length === 0 ? "" : median(values).toFixed(column.digits)
   if (!column.ratio) return [value]
   return [value, values.length === 0 ? "" : ratioCell(values, valuesOf(base, column.metric))]
-}
-
-const render = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)))
-  const line = (cells: ReadonlyArray<string>) => `| ${cells.join(" | ")} |`
-  const pad = (cell: string, column: number) =>
-    column === 0 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)
-  const rule = widths.map((width, column) => column === 0 ? "-".repeat(width) : `${"-".repeat(width - 1)}:`)
-  const [head, ...body] = rows.map((row) => row.map(pad))
-  return [line(head!), line(rule), ...body.map(line)].join("\n")
 }
 
 /** A table whose first row is what the ratios are against. */
