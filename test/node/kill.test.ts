@@ -128,7 +128,7 @@ it("an answer that has come before the end of the grace saves its thread, though
 })
 
 it("an answer that has come is not lost with a thread that cannot be ended", async () => {
-  const { memory, pool, target } = await running()
+  const { memory, target } = await running()
   vi.spyOn(PoolThread.prototype, "stack").mockImplementation(() => {
     letEnd(memory)
     return Promise.resolve(undefined)
@@ -145,7 +145,7 @@ it("an answer that has come is not lost with a thread that cannot be ended", asy
 })
 
 it("an answer that comes while the stack is taken is not told as a kill", async () => {
-  const { memory, pool, target } = await running()
+  const { memory, target } = await running()
   vi.spyOn(PoolThread.prototype, "stack").mockImplementation(() => {
     letEnd(memory)
     return Promise.resolve("at somewhere")
@@ -156,7 +156,7 @@ it("an answer that comes while the stack is taken is not told as a kill", async 
 })
 
 it("an answer that comes while the thread is ended is not told as a kill", async () => {
-  const { memory, pool, target } = await running()
+  const { memory, target } = await running()
   // oxlint-disable-next-line unbound-method
   const terminate = PoolThread.prototype.terminate
   vi.spyOn(PoolThread.prototype, "terminate").mockImplementation(function(this: PoolThread) {
