@@ -33,7 +33,10 @@ export interface BlockingFunction<in Args extends ReadonlyArray<unknown>, out A>
  */
 export interface RunningCall {
   readonly isCancelled: () => boolean
-  readonly info: () => CallInfo
+  /** `isCancelled`, for one who then throws: the clean-up is not disturbed a second time. */
+  readonly takeCancel: () => boolean
+  /** `undefined` between the calls, as in a timer. */
+  readonly info: () => CallInfo | undefined
   readonly log: (level: LogLevel, message: string, annotations: Readonly<Record<string, unknown>>) => void
   readonly progress: (value: unknown) => void
   /** Asks the main thread; `undefined` on the main thread itself, which cannot wait for itself. */

@@ -18,6 +18,7 @@ import {
 } from "@ambit/core/BlockingFunction"
 import type { Transferable } from "node:worker_threads"
 import { CallRefused, Cancelled } from "./internal/threadError.ts"
+import { textOf } from "./internal/thrown.ts"
 import { keepTransfer } from "./internal/transfer.ts"
 
 export { CallRefused, CallTimeout, Cancelled } from "./internal/threadError.ts"
@@ -102,13 +103,13 @@ export const isCancelled = (): boolean => threadGlobal().current?.isCancelled() 
  * **Details**
  *
  * `finally` blocks run, as with any error. They have the grace of the call for
- * it.
+ * it, and their calls to the main thread go through.
  *
  * @category cancellation
  * @since 0.1.0
  */
 export const throwIfCancelled = (): void => {
-  if (isCancelled()) throw new Cancelled()
+  if (threadGlobal().current?.takeCancel() === true) throw new Cancelled()
 }
 
 /**
@@ -117,12 +118,17 @@ export const throwIfCancelled = (): void => {
  *
  * **Failure**
  *
- * Throws `CallRefused` outside of a blocking function; `currentOrUndefined` does not.
+ * Throws `CallRefused` outside of a blocking function, and so in a timer that
+ * runs between the calls; `currentOrUndefined` does not.
  *
  * @category getters
  * @since 0.1.0
  */
-export const current = (): CallInfo => running("current").info()
+export const current = (): CallInfo => {
+  const info = running("current").info()
+  if (info === undefined) throw new CallRefused("Thread", "current", "notInThread")
+  return info
+}
 
 /**
  * `current`, or `undefined` outside of a blocking function.
@@ -249,6 +255,11 @@ export const call = <Calls, K extends keyof Calls & string>(
 /**
  * `call` with a limit of its own.
  *
+ * **Failure**
+ *
+ * As `call`, and throws a `RangeError` for a limit that is no finite number from 0
+ * on. With 0 it throws `CallTimeout` at once, and nothing has run.
+ *
  * @category main thread
  * @since 0.1.0
  */
@@ -258,7 +269,13 @@ export const callWithin = <Calls, K extends keyof Calls & string>(
   method: K,
   ...args: Calls[K] extends Method ? Parameters<Calls[K]> : never
 ): Calls[K] extends Method ? ReturnType<Calls[K]> : never =>
-  ask("call", contract.name, method, args, options.within ?? defaultWithin) as never
+  ask("call", contract.name, method, args, checkedWithin(options.within ?? defaultWithin)) as never
+
+// No number would be no limit, and the thread would wait for ever.
+const checkedWithin = (within: number): number => {
+  if (typeof within === "number" && within >= 0 && within < Infinity) return within
+  throw new RangeError(`A wait within ${textOf(within)} ms cannot be: give it finite milliseconds from 0 on`)
+}
 
 /**
  * Runs an effect on the main thread without waiting for it. It becomes a task of
@@ -377,7 +394,8 @@ export const app = <
     if (started === undefined) throw new Error(`${name} has no state: its thread has not been through onStart`)
     return started.state
   }
-  const handlers: Record<string, unknown> = {}
+  // Without a prototype, so that only what is given is found.
+  const handlers: Record<string, unknown> = Object.create(null)
   const given: Readonly<Record<string, (state: State, ...args: Array<never>) => unknown>> = definition.handlers
   for (const [method, handler] of Object.entries(given)) {
     handlers[method] = declare(

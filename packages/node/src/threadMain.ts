@@ -31,7 +31,7 @@ import {
   words
 } from "./internal/protocol.ts"
 import { CallRefused, CallTimeout, Cancelled } from "./internal/threadError.ts"
-import { decodeThrown, encodeThrown, travellingFields } from "./internal/thrown.ts"
+import { decodeThrown, encodeThrown, textOf, travellingFields } from "./internal/thrown.ts"
 import { transferOf } from "./internal/transfer.ts"
 
 const data = workerData as ThreadData
@@ -55,16 +55,20 @@ let questions = 0
 
 const isCancelled = (): boolean => sequence !== 0 && Atomics.load(memory, words.cancelled) === sequence
 
-const info = (): CallInfo => ({
-  pool: data.pool,
-  thread: data.thread,
-  task: meta[1],
-  app: meta[2],
-  function: running,
-  annotations: JSON.parse(meta[5]) as Record<string, unknown>,
-  minimumLogLevel: meta[3],
-  traceparent: meta[4]
-})
+// Between the calls, as in a timer, what is known belongs to a call that is over.
+const info = (): CallInfo | undefined =>
+  slot < 0
+    ? undefined
+    : {
+      pool: data.pool,
+      thread: data.thread,
+      task: meta[1],
+      app: meta[2],
+      function: running,
+      annotations: JSON.parse(meta[5]) as Record<string, unknown>,
+      minimumLogLevel: meta[3],
+      traceparent: meta[4]
+    }
 
 const levels = ["All", "Trace", "Debug", "Info", "Warn", "Error", "Fatal", "None"]
 
@@ -136,8 +140,15 @@ const withdraw = (question: number): boolean => {
   return false
 }
 
+const takeCancel = (): boolean => {
+  if (!isCancelled()) return false
+  told = true
+  return true
+}
+
 const call: RunningCall = {
   isCancelled,
+  takeCancel,
   info,
   log,
   progress: (value) => {
@@ -213,21 +224,22 @@ const run = (at: number, number: number, id: number, args: ReadonlyArray<unknown
   sequence = number
   running = names[id]!
   told = false
+  let result: unknown
+  let goesOn: boolean
   try {
-    const result = loaded(...args as Array<never>)
-    if (!isPromiseLike(result)) {
-      answer(result)
-      return false
-    }
-    void Promise.resolve(result).then(answer, fail).then(goOn)
-    return true
+    result = loaded(...args as Array<never>)
+    goesOn = isPromiseLike(result)
   } catch (error) {
     fail(error)
     return false
   }
+  // Outside of the `try`: what is answered cannot fail any more.
+  if (goesOn) void Promise.resolve(result).then(answer, fail).then(goOn)
+  else answer(result)
+  return goesOn
 }
 
-const isPromiseLike = (value: unknown): value is Promise<unknown> =>
+const isPromiseLike = (value: unknown): boolean =>
   typeof value === "object" && value !== null && "then" in value && typeof value.then === "function"
 
 const end = (): number => {
@@ -244,7 +256,7 @@ const answer = (value: unknown): void => {
     if (transfer === undefined) port.postMessage([toMain.returned, at, value])
     else port.postMessage([toMain.returned, at, value], transfer)
   } catch (error) {
-    port.postMessage([toMain.failed, at, { _tag: "NotCloneable", problem: String(error) } satisfies Failure])
+    port.postMessage([toMain.failed, at, { _tag: "NotCloneable", problem: textOf(error) } satisfies Failure])
   }
 }
 
@@ -290,6 +302,9 @@ const step = (frame: MetaFrame | CallFrame | BatchFrame): boolean => {
     case toThread.meta:
       meta = frame as MetaFrame
       return false
+    case toThread.sign:
+      port.postMessage([toMain.sign])
+      return false
     case toThread.call: {
       const [, at, number, id, args] = frame as CallFrame
       return run(at, number, id, args)
@@ -303,6 +318,20 @@ const step = (frame: MetaFrame | CallFrame | BatchFrame): boolean => {
 // Output
 // -----------------------------------------------------------------------------
 
+/** The error of Node's own streams for the same mistake. */
+class NotWritable extends TypeError {
+  readonly code = "ERR_INVALID_ARG_TYPE"
+  constructor(chunk: unknown) {
+    super(`A stream writes a string or a Uint8Array, not ${typeof chunk === "object" ? "an object" : typeof chunk}`)
+  }
+}
+
+const textOrBytes = (chunk: string, encoding: unknown): string | Uint8Array =>
+  typeof encoding === "string" ? Buffer.from(chunk, encoding as BufferEncoding) : chunk
+
+const bytesOf = (chunk: ArrayBufferView): Uint8Array =>
+  chunk instanceof Uint8Array ? chunk : new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength)
+
 // The streams of a thread are drained by its event loop: what it writes before it blocks would be lost. Frames are not.
 const redirect = (stream: NodeJS.WriteStream, fd: 1 | 2): void => {
   const write = (
@@ -310,11 +339,9 @@ const redirect = (stream: NodeJS.WriteStream, fd: 1 | 2): void => {
     encoding?: BufferEncoding | ((error?: Error | null) => void),
     callback?: (error?: Error | null) => void
   ): boolean => {
-    port.postMessage([
-      toMain.output,
-      fd,
-      typeof chunk === "string" && typeof encoding === "string" ? Buffer.from(chunk, encoding) : chunk
-    ])
+    // Here, where the mistake is: the main thread can only write what a stream takes.
+    if (typeof chunk !== "string" && !ArrayBuffer.isView(chunk)) throw new NotWritable(chunk)
+    port.postMessage([toMain.output, fd, typeof chunk === "string" ? textOrBytes(chunk, encoding) : bytesOf(chunk)])
     const written = typeof encoding === "function" ? encoding : callback
     if (written !== undefined) process.nextTick(written)
     return true

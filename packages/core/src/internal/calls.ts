@@ -71,10 +71,12 @@ export const callsOf = (scope: ScopeImpl): Array<CallImpl> => {
   return calls
 }
 
-/** The thread has answered the fiber that waits. */
+/** The thread has answered. The fiber may have left in the meantime, while the pool had other things to do. */
 export const answered = (call: CallImpl): void => {
+  if (call.over) return
   call.over = true
   leaveList(call)
+  call.end?.()
 }
 
 /** The fiber does not wait any more. */
@@ -129,6 +131,7 @@ const outcomes: Record<CallEnd["_tag"], TaskOutcome> = {
 
 /** What became of a call that nobody waits for. */
 export const ended = (call: CallImpl, end: CallEnd): void => {
+  if (call.over) return
   if ("stack" in end && end.stack !== undefined) call.stack = end.stack
   if (end._tag === "Stuck") {
     if (call.task === undefined) return

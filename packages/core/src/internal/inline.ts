@@ -38,6 +38,7 @@ const fail = (reason: BlockingReason) => Exit.fail(new BlockingError({ reason })
 /** What the function gets to see, in the place where `Thread` looks for it. */
 const runningCall = (job: InlineJob): RunningCall => ({
   isCancelled: () => job.cancelled,
+  takeCancel: () => job.cancelled,
   info: () => ({
     pool: name,
     thread: name,

@@ -48,6 +48,7 @@ export const answerQuestion = (
   const [, , how, question, contract, method, args] = frame
   if (how === "withdraw") {
     if (job?.question?.number === question) endQuestion(job)
+    thread.effects.get(question)?.interruptUnsafe()
     return
   }
   // A post waits for nothing, so nobody can have taken it back.
@@ -70,9 +71,13 @@ const call = (
 ): void => {
   if (job !== undefined) job.question = { number: question, what }
   const fiber = Effect.runForkWith(context)(Effect.provideService(effect, CurrentJob, job))
-  if (job !== undefined && fiber.pollUnsafe() === undefined) (job.effects ??= new Set()).add(fiber)
+  if (fiber.pollUnsafe() === undefined) {
+    if (job === undefined) thread.effects.set(question, fiber)
+    else (job.effects ??= new Set()).add(fiber)
+  }
   fiber.addObserver((exit) => {
-    job?.effects?.delete(fiber)
+    if (job === undefined) thread.effects.delete(question)
+    else job.effects?.delete(fiber)
     if (job?.question?.number === question) job.question = undefined
     answer(thread, question, exit)
   })

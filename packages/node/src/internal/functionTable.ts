@@ -4,6 +4,8 @@
  */
 export class FunctionTable {
   readonly all: Array<{ readonly module: string; readonly name: string }> = []
+  /** Those that have given an answer. A new thread loads them before it is asked to, since they do it no harm. */
+  readonly kept = new Set<number>()
   private readonly ids = new Map<string, Map<string, number>>()
 
   idOf(module: string, name: string): number {
@@ -13,5 +15,9 @@ export class FunctionTable {
     this.ids.set(module, ofModule)
     ofModule.set(name, this.all.length)
     return this.all.push({ module, name }) - 1
+  }
+
+  keep(module: string, name: string): void {
+    this.kept.add(this.idOf(module, name))
   }
 }

@@ -35,7 +35,9 @@ export class PoolJob implements Job {
   /** What runs on the main thread for it: the effect of its question, and those of questions that were taken back. */
   effects: Set<Fiber.Fiber<unknown, unknown>> | undefined = undefined
   /** The job whose effect called for this one. */
-  readonly parent: PoolJob | undefined
+  parent: PoolJob | undefined
+  /** How many threads have ended before it began on them. */
+  threadsLost = 0
   /** The jobs that effects of this one wait for. */
   children: Set<PoolJob> | undefined = undefined
   /** Whether a warning has told that it runs for long. */

@@ -79,6 +79,9 @@ const reasonOf = (request: Request, failure: Failure): BlockingReason => {
 /** So many threads in a row may end before they are ready; then it is not bad luck. */
 const failedStarts = 3
 
+/** Milliseconds that a thread has at least to show that it is there. */
+const signWithin = 100
+
 /** Milliseconds after which a spare thread that was used is replaced. */
 const spareAfter = 20
 
@@ -105,18 +108,40 @@ export class PoolImpl {
   private threadCount = 0
   private startsFailed = 0
   private onReady: ((problem: string | undefined) => void) | undefined = undefined
-  private lastMeta: { readonly request: Request; readonly frame: MetaFrame } | undefined = undefined
+  private lastMeta:
+    | { readonly context: Context.Context<never>; readonly task: string; readonly frame: MetaFrame }
+    | undefined = undefined
   private saturatedSince: number | undefined = undefined
   private saturationTold = -Infinity
   private saturationTimer: Timer = undefined
   private stallTimer: Timer = undefined
   private idleTimer: Timer = undefined
   private readonly timeoutTold = new Map<string, number>()
+  /** Threads that are ended as soon as they have nothing left. */
+  private readonly retiring = new Set<PoolThread>()
+  /** What callers are told when the pool has done what it does: their code runs in the very call and may call again. */
+  private readonly outbox: Array<() => void> = []
+  private working = 0
 
   constructor(settings: PoolSettings, context: Context.Context<never>, onLost: () => void) {
     this.settings = settings
     this.context = context
     this.onLost = onLost
+  }
+
+  /** Does something to the pool, and then tells those that it concerns. */
+  private work(step: () => void): void {
+    this.working++
+    try {
+      step()
+    } finally {
+      this.working--
+    }
+    while (this.working === 0) {
+      const tell = this.outbox.shift()
+      if (tell === undefined) return
+      tell()
+    }
   }
 
   // ---------------------------------------------------------------------------
@@ -125,9 +150,15 @@ export class PoolImpl {
 
   submit(request: Request): PoolJob {
     const job = new PoolJob(this, request, realNow(), Context.get(request.context, CurrentJob))
+    this.work(() => this.takeIn(job))
+    return job
+  }
+
+  private takeIn(job: PoolJob): void {
+    const { request } = job
     if (this.closing) {
-      this.answer(job, failed(new PoolStopped({ ...referenceOf(request), pool: this.settings.name, started: false })))
-      return job
+      const { name } = this.settings
+      return this.answer(job, failed(new PoolStopped({ ...referenceOf(request), pool: name, started: false })))
     }
     this.queue.push(job)
     this.pump()
@@ -138,7 +169,6 @@ export class PoolImpl {
     } else if (job.parent !== undefined && job.phase !== "Done" && this.nobodyGoesOn()) {
       this.refuse(job, new WouldDeadlock({ ...referenceOf(request), pool: this.settings.name, cycle: cycleTo(job) }))
     }
-    return job
   }
 
   /** Whether every thread waits for an effect that itself waits for the queue. */
@@ -183,11 +213,11 @@ export class PoolImpl {
 
   private metaFor(request: Request): MetaFrame {
     const last = this.lastMeta
-    if (last?.request.context === request.context && last.request.task === request.task) return last.frame
+    if (last?.context === request.context && last.task === request.task) return last.frame
     const made = metaOf(request.context, request.task, request.app)
     // Another context mostly says the same, and then there is nothing to send.
     const frame = last !== undefined && made.every((part, index) => part === last.frame[index]) ? last.frame : made
-    this.lastMeta = { request, frame }
+    this.lastMeta = { context: request.context, task: request.task, frame }
     return frame
   }
 
@@ -198,10 +228,14 @@ export class PoolImpl {
       if (thread.sent.length === 0 && thread.state._tag === "Ready") return thread
       if (best === undefined || thread.sent.length < best.sent.length) best = thread
     }
-    if (best?.sent.length === 0) return best
-    if (this.threads.length < this.settings.max) return this.addThread()
     // What is moved to a thread cannot be taken back, so it waits for one that can begin at once.
-    return best !== undefined && best.hasRoom && job.request.options.transfer.length === 0 ? best : undefined
+    const moves = job.request.options.transfer.length > 0
+    if (best?.sent.length === 0) return moves ? undefined : best
+    if (this.threads.length < this.settings.max) {
+      const added = this.addThread()
+      return moves && added.state._tag !== "Ready" ? undefined : added
+    }
+    return best !== undefined && best.hasRoom && !moves ? best : undefined
   }
 
   // Calls that were sent ahead to a thread which then took long are for those who have nothing to do.
@@ -213,7 +247,8 @@ export class PoolImpl {
       for (const thread of this.threads) {
         if (thread.sent.length > 1 && thread.sent.length > (busiest?.sent.length ?? 0)) busiest = thread
       }
-      const job = busiest?.sent.at(-1)
+      // The first is the one that runs, so the second has waited for the longest time.
+      const job = busiest?.sent[1]
       if (busiest === undefined || job === undefined) return
       if (busiest.revoke(job)) this.send(job, idle)
     }
@@ -227,33 +262,41 @@ export class PoolImpl {
   private answer(job: PoolJob, exit: Exit.Exit<unknown, BlockingError>): void {
     this.finish(job)
     this.counts[Exit.isSuccess(exit) ? "completed" : "failed"]++
-    if (job.effects === undefined) job.request.answered(exit)
-    else whenQuiet(job, () => job.request.answered(exit))
+    this.outbox.push(() => whenQuiet(job, () => job.request.answered(exit)))
   }
 
   /** The last that happens to a job that nobody waits for. */
   private leave(job: PoolJob, end: CallEnd): void {
     this.finish(job)
-    whenQuiet(job, () => job.request.ended(end))
+    this.outbox.push(() => whenQuiet(job, () => job.request.ended(end)))
   }
 
   private finish(job: PoolJob): void {
     job.phase = "Done"
     if (job.graceTimer !== undefined) cancelTimer(job.graceTimer)
-    if (job.parent !== undefined) job.parent.children?.delete(job)
+    job.parent?.children?.delete(job)
+    job.parent = undefined
     if (job.effects !== undefined) endQuestion(job)
   }
 
   private settle(thread: PoolThread, job: PoolJob, exit: Exit.Exit<unknown, BlockingError>): void {
     thread.release(job)
     thread.countAnswer()
+    this.startsFailed = 0
+    this.functions.keep(job.request.reference.module, job.request.reference.name)
     if (!job.cancelled) return this.answer(job, exit)
     this.leave(job, { _tag: "Returned" })
   }
 
-  readonly frame = (thread: PoolThread, frame: ToMain): void => {
+  readonly frame = (thread: PoolThread, frame: ToMain): void => this.work(() => this.read(thread, frame))
+
+  private read(thread: PoolThread, frame: ToMain): void {
     if (frame[0] === toMain.ready) return this.ready(thread)
-    if (frame[0] === toMain.output) return void (frame[1] === 1 ? process.stdout : process.stderr).write(frame[2])
+    if (frame[0] === toMain.sign) return thread.giveSign()
+    if (frame[0] === toMain.output) {
+      const chunk = typeof frame[2] === "string" || frame[2] instanceof Uint8Array ? frame[2] : String(frame[2])
+      return void (frame[1] === 1 ? process.stdout : process.stderr).write(chunk)
+    }
     const job = thread.jobAt(frame[1])
     switch (frame[0]) {
       case toMain.returned:
@@ -272,11 +315,12 @@ export class PoolImpl {
     }
   }
 
-  readonly drained = (thread: PoolThread): void => {
-    thread.learn(realNow())
-    if (thread.state._tag === "Retiring" && thread.sent.length === 0) this.end(thread, undefined)
-    this.pump()
-  }
+  readonly drained = (thread: PoolThread): void =>
+    this.work(() => {
+      thread.learn(realNow())
+      if (thread.state._tag === "Retiring" && thread.sent.length === 0) this.end(thread, undefined)
+      this.pump()
+    })
 
   // ---------------------------------------------------------------------------
   // Cancelling
@@ -286,11 +330,32 @@ export class PoolImpl {
     if (job.phase === "Done" || job.cancelled) return
     job.cancelled = true
     this.counts.cancelled++
-    if (this.takeBack(job)) {
+    const grace = Math.min(job.request.options.grace ?? this.settings.grace, within)
+    this.work(() => {
+      const { thread } = job
+      if (!this.takeBack(job)) return this.stopWithin(job, grace)
       this.leave(job, { _tag: "NeverStarted" })
-      return this.pump()
-    }
-    this.stopWithin(job, Math.min(job.request.options.grace ?? this.settings.grace, within))
+      if (thread?.state._tag === "Ready") this.askForSign(thread, grace)
+      this.pump()
+    })
+  }
+
+  // A thread that had not begun what it was sent may sit in a module that never loads, or in a timer that never ends.
+  private askForSign(thread: PoolThread, grace: number): void {
+    if (!thread.askForSign()) return
+    afterIfAlive(Math.max(grace, signWithin), () => {
+      if (thread.hasGivenSign || !isUp(thread)) return
+      this.work(() => {
+        // A call that runs there by now has a grace of its own.
+        if (thread.sent.some((job) => job.isRunning)) return
+        this.counts.killed++
+        this.onLost()
+        const taken = thread.revokeAll()
+        this.end(thread, undefined)
+        for (const other of taken.toReversed()) this.requeue(other)
+        this.pump()
+      })
+    })
   }
 
   /** Tells a function that runs to stop, and ends its thread after the grace. */
@@ -299,11 +364,12 @@ export class PoolImpl {
     if (thread === undefined) return
     thread.tellCancelled(job)
     endQuestion(job)
+    cancelTimer(job.graceTimer)
     if (grace <= 0) return this.kill(thread, job)
     // Where it is, is found out while there is time: when the grace is over, the thread has to go.
     job.graceTimer = after(grace / 2, () => {
       thread.look()
-      job.graceTimer = after(grace / 2, () => this.kill(thread, job))
+      job.graceTimer = after(grace / 2, () => this.work(() => this.kill(thread, job)))
     })
   }
 
@@ -331,6 +397,7 @@ export class PoolImpl {
     if (!isUp(thread)) return
     thread.state = { _tag: "Ending" }
     this.remove(thread)
+    this.retiring.delete(thread)
     this.endings.add(thread)
     void this.ending(thread, job).finally(() => {
       this.endings.delete(thread)
@@ -353,7 +420,7 @@ export class PoolImpl {
         firstLineOf(place),
       { thread: thread.name, function: reference.name }
     )
-    this.cut(job, place)
+    this.work(() => this.cut(job, place))
   }
 
   /** A thread that cannot be ended: whoever waits is told, and it is watched, but nobody waits for it. */
@@ -370,7 +437,7 @@ export class PoolImpl {
     )
     if (job !== undefined && job.phase !== "Done") {
       if (job.cancelled) job.request.ended({ _tag: "Stuck", stack: place })
-      else this.cut(job, place)
+      else this.work(() => this.cut(job, place))
     }
     void thread.exited.then(() => {
       this.stuck.delete(thread)
@@ -379,7 +446,7 @@ export class PoolImpl {
         thread: thread.name,
         stuck: this.stuck.size
       })
-      if (job !== undefined && job.phase !== "Done") this.cut(job, place)
+      if (job !== undefined && job.phase !== "Done") this.work(() => this.cut(job, place))
     })
   }
 
@@ -431,7 +498,6 @@ export class PoolImpl {
   private ready(thread: PoolThread): void {
     if (thread.state._tag !== "Starting") return
     thread.state = { _tag: "Ready" }
-    this.startsFailed = 0
     this.onReady?.(undefined)
     this.onReady = undefined
     this.keepSpare()
@@ -440,22 +506,30 @@ export class PoolImpl {
   /** A thread has ended, as it was told or by itself. */
   readonly exited = (thread: PoolThread, exitCode: number, error: unknown): void => {
     if (thread.state._tag === "Ending" || thread.state._tag === "Stuck") return
-    const starting = thread.state._tag === "Starting"
+    this.work(() => this.lost(thread, exitCode, error))
+  }
+
+  private lost(thread: PoolThread, exitCode: number, error: unknown): void {
+    if (thread.state._tag !== "Starting") this.counts.died++
     thread.state = { _tag: "Gone" }
     if (thread === this.spare) this.spare = undefined
-    if (starting) this.startsFailed++
-    else this.counts.died++
+    this.retiring.delete(thread)
     this.onLost()
-    this.remove(thread)
     const waiting: Array<PoolJob> = []
+    let begun = false
     for (const job of thread.sent.slice()) {
-      const begun = thread.hasBegun(job)
+      const runs = thread.hasBegun(job)
+      begun ||= runs
       thread.release(job)
-      if (begun) this.died(job, thread, exitCode, error)
+      // A call before which its threads end again and again has a module that ends them when it is loaded.
+      if (runs || ++job.threadsLost >= failedStarts) this.died(job, thread, exitCode, error)
       else waiting.push(job)
     }
+    // Until a call has an answer, nobody knows whether threads work at all.
+    if (!begun) this.startsFailed++
+    this.remove(thread)
     for (const job of waiting.toReversed()) this.requeue(job)
-    if (starting && this.startsFailed >= failedStarts) this.giveUpStarting(thread, exitCode, error)
+    if (this.startsFailed >= failedStarts && this.threads.length === 0) this.giveUpStarting(thread, exitCode, error)
     this.pump()
   }
 
@@ -590,7 +664,7 @@ export class PoolImpl {
 
   status(): PoolStatus {
     const now = realNow()
-    const sent = this.threads.flatMap((thread) => thread.sent)
+    const sent = [...this.threads, ...this.retiring].flatMap((thread) => thread.sent)
     const leaving = [...this.endings, ...this.stuck].flatMap((thread) => thread.sent)
     return {
       ...this.counts,
@@ -616,12 +690,16 @@ export class PoolImpl {
 
   /** Replaces all threads. Done when the old ones have ended. */
   async restart(): Promise<void> {
-    const old = [...this.threads]
-    this.threads.length = 0
-    const taken = old.flatMap((thread) => thread.revokeAll())
-    while (this.threads.length < this.settings.min) this.addThread()
-    for (const job of taken.toReversed()) this.requeue(job)
-    this.pump()
+    if (this.closing) return
+    const old = [...this.threads, ...(this.spare === undefined ? [] : [this.spare])]
+    this.spare = undefined
+    this.work(() => {
+      this.threads.length = 0
+      const taken = old.flatMap((thread) => thread.revokeAll())
+      while (this.threads.length < this.settings.min) this.addThread()
+      for (const job of taken.toReversed()) this.requeue(job)
+      this.pump()
+    })
     await this.retire(old)
   }
 
@@ -633,7 +711,10 @@ export class PoolImpl {
         this.end(thread, undefined)
         return undefined
       }
-      if (isUp(thread)) thread.state = { _tag: "Retiring" }
+      if (isUp(thread)) {
+        thread.state = { _tag: "Retiring" }
+        this.retiring.add(thread)
+      }
       return after(stopWithin * graceOfStop, () => this.end(thread, thread.sent[0]))
     })
     await isDoneWithin(Promise.all(threads.map((thread) => thread.left)), stopWithin)
@@ -646,16 +727,18 @@ export class PoolImpl {
     this.closing = true
     for (const timer of [this.idleTimer, this.stallTimer, this.saturationTimer]) cancelTimer(timer)
     const { grace, name, stopWithin } = this.settings
-    const threads = [...this.threads, ...(this.spare === undefined ? [] : [this.spare])]
-    const waiting = [...this.queue]
-    for (const job of waiting) this.queue.remove(job)
-    for (const job of [...threads.flatMap((thread) => thread.revokeAll()), ...waiting]) {
-      this.answer(job, failed(new PoolStopped({ ...referenceOf(job.request), pool: name, started: false })))
-    }
-    for (const thread of threads) {
-      thread.close()
-      for (const job of thread.sent.slice()) this.stopWithin(job, Math.min(grace, stopWithin * graceOfStop))
-    }
+    const threads = [...this.threads, ...this.retiring, ...(this.spare === undefined ? [] : [this.spare])]
+    this.work(() => {
+      const waiting = [...this.queue]
+      for (const job of waiting) this.queue.remove(job)
+      for (const job of [...threads.flatMap((thread) => thread.revokeAll()), ...waiting]) {
+        this.answer(job, failed(new PoolStopped({ ...referenceOf(job.request), pool: name, started: false })))
+      }
+      for (const thread of threads) {
+        thread.close()
+        for (const job of thread.sent.slice()) this.stopWithin(job, Math.min(grace, stopWithin * graceOfStop))
+      }
+    })
     const leaving = [...this.endings].map((thread) => thread.left)
     await isDoneWithin(Promise.all([this.retire(threads), ...leaving]), stopWithin)
     const left = [...this.stuck, ...this.endings].map((thread) => thread.name)

@@ -9,6 +9,7 @@
  * - A slot is free as soon as its job is answered or taken back. (node/kill.test.ts)
  */
 import * as Context from "effect/Context"
+import type * as Fiber from "effect/Fiber"
 import * as References from "effect/References"
 import * as Tracer from "effect/Tracer"
 import {
@@ -38,7 +39,6 @@ import {
 } from "./protocol.ts"
 import { isDoneWithin, realNow, within } from "./realTime.ts"
 import { stackOf } from "./stackOf.ts"
-import { travellingFields } from "./thrown.ts"
 
 /** How long `terminate` gets before a thread counts as stuck. */
 const stuckAfter = 1000
@@ -100,8 +100,11 @@ export class PoolThread {
   private readonly slots: Array<PoolJob | undefined> = Array.from({ length: slotCount })
   private readonly free: Array<number> = Array.from({ length: slotCount }, (_, slot) => slot)
   private readonly functions: FunctionTable
-  /** How many of the functions it has been told of. */
-  private defined = 0
+  /** The functions that it has been told of. */
+  private readonly defined = new Set<number>()
+  /** What runs on the main thread for its timers, by the number of the question. */
+  readonly effects = new Map<number, Fiber.Fiber<unknown, unknown>>()
+  private signs = { asked: 0, given: 0 }
   private readonly batch: Array<unknown> = []
   private meta: MetaFrame | undefined = undefined
   private sequence = 0
@@ -147,7 +150,7 @@ export class PoolThread {
     const left = Promise.withResolvers<void>()
     this.left = left.promise
     this.leave = left.resolve
-    this.define()
+    for (const id of this.functions.kept) this.define(id)
     this.worker.on("error", (error) => {
       this.error = error
     })
@@ -156,6 +159,7 @@ export class PoolThread {
         this.drain()
         this.port.close()
         this.answers.close()
+        this.endEffects()
         listener.exited(this, exitCode, this.error)
         resolve()
         // By itself, when nobody ended it.
@@ -191,7 +195,7 @@ export class PoolThread {
   send(job: PoolJob, meta: MetaFrame): void {
     const { args, options, reference } = job.request
     const id = this.functions.idOf(reference.module, reference.name)
-    if (id >= this.defined) this.define()
+    if (!this.defined.has(id)) this.define(id)
     if (this.meta !== meta) {
       this.flush()
       this.port.postMessage(meta)
@@ -235,12 +239,28 @@ export class PoolThread {
     this.sent.push(job)
   }
 
-  /** Tells the thread of the functions that it does not know yet; it loads their modules. */
-  private define(): void {
-    for (; this.defined < this.functions.all.length; this.defined++) {
-      const { module, name } = this.functions.all[this.defined]!
-      this.port.postMessage([toThread.define, this.defined, module, name])
-    }
+  /** Tells the thread of a function; it loads its module. */
+  private define(id: number): void {
+    const { module, name } = this.functions.all[id]!
+    this.defined.add(id)
+    this.port.postMessage([toThread.define, id, module, name])
+  }
+
+  /** Asks the thread to show that it gets through its frames; `false` when it has been asked already. */
+  askForSign(): boolean {
+    if (!this.hasGivenSign) return false
+    this.signs.asked++
+    this.flush()
+    this.port.postMessage([toThread.sign])
+    return true
+  }
+
+  get hasGivenSign(): boolean {
+    return this.signs.given >= this.signs.asked
+  }
+
+  giveSign(): void {
+    this.signs.given++
   }
 
   private readonly flush = (): void => {
@@ -326,8 +346,13 @@ export class PoolThread {
   // Ending
   // ---------------------------------------------------------------------------
 
+  private endEffects(): void {
+    for (const effect of this.effects.values()) effect.interruptUnsafe()
+  }
+
   /** Ends every wait for the main thread. */
   close(): void {
+    this.endEffects()
     Atomics.store(this.memory, words.closing, 1)
     this.wake()
   }
@@ -378,10 +403,19 @@ const annotationsOf = (context: Context.Context<never>): string => {
   try {
     return JSON.stringify(annotations)
   } catch {
-    return JSON.stringify(
-      travellingFields(annotations),
-      (_, value) => typeof value === "bigint" ? String(value) : value
-    )
+    // Some of them are no JSON. These go as text.
+    const shown = Object.entries(annotations).map((
+      [key, value]
+    ) => [key, jsonOf(value) ?? JSON.stringify(String(value))])
+    return `{${shown.map(([key, value]) => `${JSON.stringify(key)}:${value}`).join(",")}}`
+  }
+}
+
+const jsonOf = (value: unknown): string | undefined => {
+  try {
+    return JSON.stringify(value)
+  } catch {
+    return undefined
   }
 }
 

@@ -50,7 +50,7 @@ export const nextSequence = (sequence: number): number => {
 }
 
 /** Main thread → thread. */
-export const toThread = { define: 0, meta: 1, call: 2, batch: 3 } as const
+export const toThread = { define: 0, meta: 1, call: 2, batch: 3, sign: 4 } as const
 
 /** Thread → main thread. */
 export const toMain = {
@@ -60,7 +60,8 @@ export const toMain = {
   progress: 3,
   log: 4,
   output: 5,
-  ask: 6
+  ask: 6,
+  sign: 7
 } as const
 
 /** A module and a function get a short number on first use. */
@@ -105,6 +106,8 @@ export interface Thrown {
 }
 
 export type ReadyFrame = readonly [kind: 0]
+/** It gets through its frames. */
+export type SignFrame = readonly [kind: 7]
 export type ReturnedFrame = readonly [kind: 1, slot: number, value: unknown]
 export type FailedFrame = readonly [kind: 2, slot: number, failure: Failure]
 export type ProgressFrame = readonly [kind: 3, slot: number, value: unknown]
@@ -127,7 +130,15 @@ export type AskFrame = readonly [
   args: ReadonlyArray<unknown>,
   within: number
 ]
-export type ToMain = ReadyFrame | ReturnedFrame | FailedFrame | ProgressFrame | LogFrame | OutputFrame | AskFrame
+export type ToMain =
+  | SignFrame
+  | ReadyFrame
+  | ReturnedFrame
+  | FailedFrame
+  | ProgressFrame
+  | LogFrame
+  | OutputFrame
+  | AskFrame
 
 /** Main thread → a thread that waits in `Thread.call`. */
 export type AnswerFrame =

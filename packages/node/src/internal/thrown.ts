@@ -11,7 +11,16 @@ import type { Thrown } from "./protocol.ts"
 /** Deep enough for any real chain of causes, and an end for those that go in circles. */
 const deepestCause = 8
 
-const textOf = (value: unknown): string => {
+/** How many errors travel with one, as causes and in lists, so that lists of lists come to an end. */
+const mostErrors = 1000
+
+/** A thrown thing on its way, with the errors of an `AggregateError`. */
+interface Travelling extends Thrown {
+  readonly errors?: ReadonlyArray<Travelling> | undefined
+}
+
+/** What a value looks like, whatever it does when it is asked. */
+export const textOf = (value: unknown): string => {
   try {
     return String(value)
   } catch {
@@ -19,16 +28,18 @@ const textOf = (value: unknown): string => {
   }
 }
 
-/** The value if it can be cloned, or text. */
-const travelling = (value: unknown): unknown => {
+/**
+ * The value if it can be cloned, or else what `otherwise` gives. It is the clone
+ * that travels: a getter may give something else when it is asked again.
+ */
+const travelling = (value: unknown, otherwise: (value: object) => unknown = textOf): unknown => {
   if (value === null || (typeof value !== "object" && typeof value !== "function" && typeof value !== "symbol")) {
     return value
   }
   try {
-    structuredClone(value)
-    return value
+    return structuredClone(value)
   } catch {
-    return textOf(value)
+    return typeof value === "object" ? otherwise(value) : textOf(value)
   }
 }
 
@@ -41,61 +52,104 @@ const fieldOf = (error: object, key: string): unknown => {
   }
 }
 
+const keysOf = (value: object): ReadonlyArray<string> => {
+  try {
+    return Object.keys(value)
+  } catch {
+    return []
+  }
+}
+
+const isPlain = (value: object): boolean => {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === null || prototype === Object.prototype
+}
+
 const ownWay = new Set(["name", "message", "stack", "cause"])
 
 /** The own fields of an object, as far as they can be cloned, and else as text. */
 export const travellingFields = (value: object): Record<string, unknown> => {
   const fields: Record<string, unknown> = {}
-  for (const key of Object.keys(value)) {
+  for (const key of keysOf(value)) {
     if (!ownWay.has(key)) fields[key] = travelling(fieldOf(value, key))
   }
   return fields
 }
 
-export const encodeThrown = (error: unknown, depth = 0): Thrown => {
-  if (typeof error !== "object" || error === null) {
-    return {
-      name: "Error",
-      message: textOf(error),
-      stack: "",
-      fields: {},
-      cause: undefined,
-      value: travelling(error),
-      isError: false
-    }
+/** What is no error, with every field that can be cloned, and the rest as text. */
+const travellingValue = (value: object): unknown => {
+  const cloned = travelling(value, fieldByField)
+  // The tag of an instance may stand on its class, which no clone keeps.
+  const tag = fieldOf(value, "_tag")
+  if (typeof tag === "string" && typeof cloned === "object" && cloned !== null && isPlain(cloned)) {
+    if (!Object.hasOwn(cloned, "_tag")) Object.assign(cloned, { _tag: tag })
   }
+  return cloned
+}
+
+const fieldByField = (value: object): unknown => {
+  if (Array.isArray(value)) return value.map((item) => travelling(item))
+  const keys = keysOf(value)
+  if (keys.length === 0) return textOf(value)
+  return Object.fromEntries(keys.map((key) => [key, travelling(fieldOf(value, key))]))
+}
+
+const asText = (error: unknown): Travelling => ({
+  name: "Error",
+  message: textOf(error),
+  stack: "",
+  fields: {},
+  cause: undefined,
+  value: textOf(error),
+  isError: false
+})
+
+/** Makes anything that was thrown ready to travel. It never throws, whatever the thing does when it is looked at. */
+export const encodeThrown = (error: unknown): Thrown => encode(error, 0, { left: mostErrors })
+
+const encode = (error: unknown, depth: number, budget: { left: number }): Travelling => {
+  try {
+    if (typeof error === "object" && error !== null) return encodeObject(error, depth, budget)
+    return { ...asText(error), value: travelling(error) }
+  } catch {
+    return asText(error)
+  }
+}
+
+const encodeObject = (error: object, depth: number, budget: { left: number }): Travelling => {
   const fields = travellingFields(error)
   // The tag of an Effect error stands on the prototype or on the instance.
   const tag = fieldOf(error, "_tag")
   if (typeof tag === "string") fields["_tag"] = tag
+  const inner = (value: unknown): ReadonlyArray<Travelling> =>
+    depth >= deepestCause || budget.left-- <= 0 ? [] : [encode(value, depth + 1, budget)]
   const cause = fieldOf(error, "cause")
+  const errors = error instanceof AggregateError ? fieldOf(error, "errors") : undefined
   const isError = error instanceof Error || types.isNativeError(error)
   return {
     name: textOf(fieldOf(error, "name") ?? "Error"),
     message: textOf(fieldOf(error, "message") ?? ""),
     stack: textOf(fieldOf(error, "stack") ?? ""),
     fields,
-    cause: cause === undefined || depth >= deepestCause ? undefined : encodeThrown(cause, depth + 1),
-    value: isError ? undefined : travelling(error),
-    isError
+    cause: cause === undefined ? undefined : inner(cause)[0],
+    value: isError ? undefined : travellingValue(error),
+    isError,
+    errors: Array.isArray(errors) ? errors.flatMap(inner) : undefined
   }
 }
 
-const languageErrors: Readonly<Record<string, ErrorConstructor>> = {
-  EvalError,
-  RangeError,
-  ReferenceError,
-  SyntaxError,
-  TypeError,
-  URIError
-}
+const languageErrors = new Map<string, ErrorConstructor>(
+  Object.entries({ EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError })
+)
 
 /** An error with everything that has travelled; its class is that of the language, or `Error`. */
-export const decodeThrown = (thrown: Thrown): unknown => {
+export const decodeThrown = (thrown: Travelling): unknown => {
   if (!thrown.isError) return thrown.value
-  const Class = languageErrors[thrown.name] ?? Error
+  const Class = languageErrors.get(thrown.name) ?? Error
   const cause = thrown.cause === undefined ? undefined : { cause: decodeThrown(thrown.cause) }
-  const error = new Class(thrown.message, cause)
+  const error = thrown.errors === undefined
+    ? new Class(thrown.message, cause)
+    : new AggregateError(thrown.errors.map(decodeThrown), thrown.message, cause)
   if (error.name !== thrown.name) hidden(error, "name", thrown.name)
   hidden(error, "stack", thrown.stack)
   return Object.assign(error, thrown.fields)
