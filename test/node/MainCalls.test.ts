@@ -7,6 +7,7 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as asks from "../fixtures/asks.ts"
+import * as functions from "../fixtures/functions.ts"
 import { blockUntil, gate, reaches } from "../support/gate.ts"
 import { linesAt, makeRecorder } from "../support/recorder.ts"
 
@@ -157,6 +158,22 @@ layer(BlockingPool.layer({ threads: 2 }), { excludeTestServices: true })("a thre
       expect(yield* Effect.flatMap(Blocking.Blocking, (pool) => pool.status)).toMatchObject({ busy: 0, queued: 0 })
     }))
 })
+
+it.live("a call that waits in another pool, which goes on, is no circle", () =>
+  Effect.gen(function*() {
+    const owner = yield* BlockingPool.make({ name: "other", threads: 1 })
+    const other = Effect.provideService(Blocking.Blocking, owner)
+    const offer = MainCalls.offer(asks.Desk, { ...handlers, nested: (n) => other(Blocking.run(asks.adds, n, 1)) })
+    // Its only thread is taken for a while, so what is asked for waits there.
+    const busy = yield* started(other(Blocking.run(functions.block, 200)))
+    const results = yield* inScope(
+      offer(Effect.all([Blocking.run(asks.callsNested, 3), Blocking.run(asks.callsNested, 4)], {
+        concurrency: 2
+      }))
+    )
+    expect(results.map(({ value }) => value)).toEqual([4, 5])
+    yield* Fiber.join(busy)
+  }).pipe(Effect.scoped, Effect.provide(BlockingPool.layer({ threads: 2 }))))
 
 it.live("D9: the limit of a call is six seconds when nobody says otherwise", () =>
   Effect.gen(function*() {

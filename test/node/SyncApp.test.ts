@@ -110,6 +110,19 @@ it.live("an endless loop in a handler is ended at stop, and the rest of the host
     )
   }))
 
+it.live("a stop ends the handlers that poll before onStop, which runs in their thread", () =>
+  Effect.gen(function*() {
+    const { exit, stopped } = yield* withRules(
+      Effect.gen(function*() {
+        yield* Effect.forkDetach(Effect.exit(SyncApp.run(Rules, "polls")), { startImmediately: true })
+        yield* Effect.sleep("50 millis")
+      }),
+      { config: { limit: 1 } }
+    )
+    expect(stopped).toEqual([0])
+    expect(exit).toMatchObject({ _tag: "Success", value: { clean: true } })
+  }))
+
 it.live("a lost thread stops the app, and a start gives it a new one with a new state", () =>
   Effect.gen(function*() {
     const lives: Array<number> = []
@@ -145,4 +158,26 @@ it.live("a lost thread stops the app, and a start gives it a new one with a new 
     yield* Host.launch(Layer.mergeAll(Layer.provideMerge(user, rules), watch)).pipe(Effect.provide(recorder.layer))
     expect(lives).toEqual([0, 0])
     expect(linesAt(recorder.records, "Error").join("\n")).toContain("host/rules/(thread) failed")
+  }))
+
+it.live("what a timer asks for is interrupted when it takes too long, and ends with the app", () =>
+  Effect.gen(function*() {
+    const counts = { started: 0, interrupted: 0 }
+    const rules = SyncApp.layer(Rules, { config: { limit: 1, asksEvery: 60 } }).pipe(
+      Layer.provide(MainCalls.layer(Readings, {
+        latest: () =>
+          Effect.suspend(() => {
+            counts.started++
+            return Effect.onInterrupt(Effect.never, () => Effect.sync(() => counts.interrupted++))
+          }),
+        stopped: () => Effect.void
+      }))
+    )
+    const user = App.layer(
+      "user",
+      Task.spawn(Effect.andThen(Effect.sleep("400 millis"), Host.requestStop("done")), "main")
+    )
+    yield* Host.launch(Layer.mergeAll(user, rules)).pipe(Effect.provide(makeRecorder().layer))
+    expect(counts.started).toBeGreaterThan(1)
+    expect(counts.interrupted).toBe(counts.started)
   }))

@@ -156,7 +156,10 @@ export interface Pool {
   /** Takes a call in. See `Request` for what it promises. */
   readonly submit: (request: Request) => Job
   readonly status: Effect.Effect<PoolStatus>
-  /** Replaces all threads by new ones. Running calls get to end on the old ones, waiting calls run on the new ones. */
+  /**
+   * Replaces all threads by new ones. Waiting calls run on the new ones, running calls get to end on the old ones: up to
+   * the limit for a stop of the pool, and then they fail with `PoolStopped`.
+   */
   readonly restart: Effect.Effect<void>
 }
 
@@ -201,8 +204,10 @@ export interface CallOptionsInput {
   readonly transfer?: ReadonlyArray<unknown> | undefined
 }
 
+const noOptions: CallOptions = { name: undefined, grace: undefined, timeout: undefined, transfer: [] }
+
 const CurrentOptions = Context.Reference<CallOptions>("@ambit/core/Blocking/CurrentOptions", {
-  defaultValue: () => ({ name: undefined, grace: undefined, timeout: undefined, transfer: [] })
+  defaultValue: () => noOptions
 })
 
 // -----------------------------------------------------------------------------
@@ -279,8 +284,9 @@ const call = (
   progress: Request["progress"]
 ): Effect.Effect<unknown, BlockingError> =>
   Effect.withFiber((fiber) => {
-    const { context } = fiber
-    const options = Context.get(context, CurrentOptions)
+    const options = Context.get(fiber.context, CurrentOptions)
+    // What the thread asks for may call as well. The options are not meant for that.
+    const context = options === noOptions ? fiber.context : Context.add(fiber.context, CurrentOptions, noOptions)
     return options.timeout === undefined
       ? ask(context, reference, args, options, progress, unwatched)
       : within(context, reference, args, options, options.timeout, progress)
@@ -333,7 +339,8 @@ const within = (
  *
  * **Ordering**
  *
- * Calls begin in the order in which they were made. They end as they please.
+ * Calls are handed to the threads in the order in which they were made. Each thread begins them in that order; two
+ * threads are not in step. They end as they please.
  *
  * **Interruption**
  *

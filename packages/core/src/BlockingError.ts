@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
+import { shown } from "./internal/shown.ts"
 import { formatMillis } from "./ShutdownReport.ts"
 
 /** What every reason names: the function, and the module that a thread imports for it. */
@@ -11,8 +12,15 @@ const reference = { function: Schema.String, module: Schema.String }
 
 const told = (of: { readonly function: string; readonly module: string }): string => `${of.function} of ${of.module}`
 
-const messageOf = (error: unknown): string =>
-  error instanceof Error ? `${error.name}: ${error.message}` : JSON.stringify(error) ?? String(error)
+// Whatever was thrown: a message must not throw.
+const messageOf = (error: unknown): string => {
+  try {
+    if (error instanceof Error) return `${error.name}: ${error.message}`
+  } catch {
+    return "an error that cannot be shown"
+  }
+  return typeof error === "string" ? JSON.stringify(error) : shown(error)
+}
 
 /**
  * The function threw, or its promise was rejected.

@@ -23,7 +23,7 @@ import type { PoolStartFailed } from "./PoolStartFailed.ts"
  * - `threads`: how many; as many as the machine has cores, at least 2, by default. With `min` and `max`, threads beyond `min` come when all are busy, and go when they have been idle.
  * - `idleAfter`: how long a thread beyond `min` may have nothing to do; 30 seconds by default.
  * - `spare`: whether one more thread stands ready to take the place of one that was ended, in a millisecond instead of some 20; `false` by default, since it takes some 8 megabytes.
- * - `capacity`, `whenFull`: how many calls may wait, 1,000 by default, and what happens to those beyond: `"wait"` (the default) makes them wait as well, `"fail"` fails them with `QueueFull`.
+ * - `capacity`, `whenFull`: how many calls may wait, 1,000 by default, and what happens to those beyond: `"wait"` (the default) makes them wait as well, `"fail"` fails them with `QueueFull`. Up to 64 quick calls lie ready on each busy thread, and do not count.
  * - `grace`: how long a cancelled function may clean up before its thread is ended; 1 second by default.
  * - `stopWithin`: how long the stop of the pool may take; 10 seconds by default.
  * - `resourceLimits`: what Node gives a thread at most, such as `maxOldGenerationSizeMb`; Node's own by default.

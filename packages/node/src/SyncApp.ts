@@ -60,6 +60,8 @@ interface Handle {
   readonly scope: TaskScope.TaskScope
   readonly context: Context.Context<never>
   readonly pool: Blocking["Service"]
+  /** The handlers that run or wait. */
+  readonly handlers: Set<Task.Task<unknown, unknown>>
 }
 
 const keyOf = <Name extends string>(name: Name): Context.Key<Running<Name>, Handle> =>
@@ -154,8 +156,16 @@ const start = <Name extends string, Config, Handlers>(
       Effect.provideService(runBlocking(f, ...args), Blocking, pool)
     yield* inThread(app.start, config)
     yield* Task.spawn(Deferred.await(lost), "(thread)", { onFailure: "stopApp" })
-    yield* AmbitApp.onStop("onStop", inThread(app.stop))
-    return { scope, context, pool }
+    const handlers: Handle["handlers"] = new Set()
+    // The hook comes before the tasks are interrupted, and would wait for its turn behind them.
+    const interruptHandlers = Effect.suspend(() =>
+      Effect.forEach([...handlers], (task) => task.interrupt("its app stops"), {
+        concurrency: "unbounded",
+        discard: true
+      })
+    )
+    yield* AmbitApp.onStop("onStop", Effect.andThen(interruptHandlers, inThread(app.stop)))
+    return { scope, context, pool, handlers }
   })
 
 /**
@@ -183,7 +193,7 @@ export const run = <Name extends string, Config, Handlers, K extends keyof Handl
   method: K,
   ...args: ArgsOf<Handlers[K]>
 ): Effect.Effect<ResultOf<Handlers[K]>, BlockingError | ScopeClosed | InvalidOption, Running<Name>> =>
-  Effect.flatMap(Effect.service(keyOf(app.name)), ({ context, pool, scope }) => {
+  Effect.flatMap(Effect.service(keyOf(app.name)), ({ context, handlers: running, pool, scope }) => {
     const handlers = app.handlers as {
       readonly [method: string]: BlockingFunction<ArgsOf<Handlers[K]>, ResultOf<Handlers[K]>>
     }
@@ -194,7 +204,11 @@ export const run = <Name extends string, Config, Handlers, K extends keyof Handl
     )
     return Effect.flatMap(
       TaskScope.spawn(scope, call, method, { onFailure: "ignore" }),
-      (task) => Effect.onInterrupt(task.join, () => task.interrupt("nobody waits for it any more"))
+      (task) => {
+        running.add(task)
+        task.fiber.addObserver(() => running.delete(task))
+        return Effect.onInterrupt(task.join, () => task.interrupt("nobody waits for it any more"))
+      }
     )
   })
 

@@ -18,7 +18,7 @@ import {
 } from "@ambit/core/BlockingFunction"
 import type { Transferable } from "node:worker_threads"
 import { CallRefused, Cancelled } from "./internal/threadError.ts"
-import { textOf } from "./internal/thrown.ts"
+import { encodeThrown, textOf } from "./internal/thrown.ts"
 import { keepTransfer } from "./internal/transfer.ts"
 
 export { CallRefused, CallTimeout, Cancelled } from "./internal/threadError.ts"
@@ -147,11 +147,22 @@ export const currentOrUndefined = (): CallInfo | undefined => threadGlobal().cur
  * Lines below the caller's minimum log level do not leave the thread. A line
  * arrives even when the thread blocks right after it.
  *
+ * **Failure**
+ *
+ * Throws a `TypeError` for a level that there is none of.
+ *
  * @category logging
  * @since 0.1.0
  */
-export const log = (level: LogLevel, message: string, annotations?: Readonly<Record<string, unknown>>): void =>
-  running("log").log(level, message, annotations ?? {})
+export const log = (level: LogLevel, message: string, annotations?: Readonly<Record<string, unknown>>): void => {
+  const call = running("log")
+  if (!levels.includes(level)) {
+    throw new TypeError(`Thread.log knows no level ${textOf(level)}: give it one of ${levels.join(", ")}`)
+  }
+  call.log(level, message, annotations ?? {})
+}
+
+const levels: ReadonlyArray<LogLevel> = ["Trace", "Debug", "Info", "Warn", "Error", "Fatal"]
 
 /**
  * Says how far the function is. `Blocking.stream` emits it; for `Blocking.run`
@@ -421,7 +432,11 @@ const guarded = (f: () => void) => (): void => {
   try {
     f()
   } catch (error) {
-    log("Error", `A timer threw: ${error instanceof Error ? error.stack ?? error.message : String(error)}`)
+    const { message, stack } = encodeThrown(error)
+    const text = `A timer threw: ${stack === "" ? message : stack}`
+    // On the main thread, once the call is over, there are no loggers around, and a timer is no reason to crash.
+    if (threadGlobal().current === undefined) process.emitWarning(text)
+    else log("Error", text)
   }
 }
 

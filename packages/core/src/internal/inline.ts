@@ -9,6 +9,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import * as References from "effect/References"
 import type { CallState, Job, Pool, PoolStatus, Request } from "../Blocking.ts"
 import { BlockingError, type BlockingReason, FunctionThrew, NotCloneable } from "../BlockingError.ts"
@@ -26,6 +27,8 @@ interface InlineJob extends Job {
   readonly startedAt: number
   phase: CallState["_tag"]
   cancelled: boolean
+  /** What waits for the end of its grace. */
+  grace: Fiber.Fiber<unknown> | undefined
 }
 
 const isPromiseLike = (value: unknown): value is PromiseLike<unknown> =>
@@ -59,10 +62,20 @@ export const inlinePool = (): Pool => {
   const counts = { completed: 0, failed: 0, cancelled: 0, timedOut: 0, stuck: 0 }
   let running: InlineJob | undefined
 
+  let inTurn = false
+  // A loop: a call that ends at once comes back here, and thousands of them would fill the stack.
   const next = (): void => {
-    if (running !== undefined) return
-    const job = waiting.shift()
-    if (job !== undefined) start(job)
+    if (inTurn) return
+    inTurn = true
+    try {
+      while (running === undefined) {
+        const job = waiting.shift()
+        if (job === undefined) return
+        start(job)
+      }
+    } finally {
+      inTurn = false
+    }
   }
 
   const start = (job: InlineJob): void => {
@@ -102,6 +115,7 @@ export const inlinePool = (): Pool => {
   const settle = (job: InlineJob, exit: Exit.Exit<unknown, BlockingError>): void => {
     if (job.phase === "Done") return
     job.phase = "Done"
+    job.grace?.interruptUnsafe()
     if (job.cancelled) {
       job.request.ended({ _tag: "Returned" })
     } else {
@@ -129,7 +143,7 @@ export const inlinePool = (): Pool => {
     }
     const grace = Math.min(job.request.options.grace ?? defaultGrace, within)
     // Nobody can end a promise. What has not settled by then is left to itself, and the next one gets its turn.
-    Effect.runForkWith(job.request.context)(Effect.map(Effect.sleep(Duration.millis(grace)), () => {
+    job.grace = Effect.runForkWith(job.request.context)(Effect.map(Effect.sleep(Duration.millis(grace)), () => {
       if (running !== job) return
       counts.stuck++
       job.request.ended({ _tag: "Stuck", stack: undefined })
@@ -143,6 +157,7 @@ export const inlinePool = (): Pool => {
       startedAt: now(Context.get(request.context, Clock.Clock)),
       phase: "Queued",
       cancelled: false,
+      grace: undefined,
       state: () => job.phase === "Running" ? { _tag: "Running", thread: name } : { _tag: job.phase },
       cancel: (within) => cancel(job, within),
       timedOut: () => {

@@ -72,11 +72,18 @@ export class PoolJob implements Job {
   }
 }
 
-/** Whether a job waits, through effects of the main thread, for one that has not begun. */
-export const waitsForQueue = (job: PoolJob): boolean => {
+/**
+ * Whether a job waits, through effects of the main thread, for one that cannot
+ * begin. `pools` are those of which it is known that nobody goes on there but by
+ * this very job.
+ */
+export const waitsForQueue = (job: PoolJob, pools: ReadonlySet<PoolImpl>): boolean => {
   if (job.question === undefined || job.children === undefined) return false
   for (const child of job.children) {
-    if (!child.isRunning || waitsForQueue(child)) return true
+    const waits = child.isRunning
+      ? waitsForQueue(child, pools)
+      : pools.has(child.pool) || child.pool.nobodyGoesOn(new Set([...pools, child.pool]))
+    if (waits) return true
   }
   return false
 }

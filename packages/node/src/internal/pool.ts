@@ -172,9 +172,9 @@ export class PoolImpl {
   }
 
   /** Whether every thread waits for an effect that itself waits for the queue. */
-  private nobodyGoesOn(): boolean {
+  nobodyGoesOn(pools: ReadonlySet<PoolImpl> = new Set([this])): boolean {
     return this.threads.length >= this.settings.max &&
-      this.threads.every(({ sent: [first] }) => first !== undefined && first.isRunning && waitsForQueue(first))
+      this.threads.every(({ sent: [first] }) => first !== undefined && first.isRunning && waitsForQueue(first, pools))
   }
 
   private refuse(job: PoolJob, reason: BlockingReason): void {

@@ -6,15 +6,31 @@
 /** Milliseconds that never jump. */
 export const realNow = (): number => performance.now()
 
-export type Timer = NodeJS.Timeout | undefined
+export type Timer = { handle: NodeJS.Timeout } | undefined
+
+/** The longest time that Node counts; it takes a longer one for 1 millisecond. */
+const longest = 2_147_483_647
+
+const arm = (millis: number, run: () => void): NodeJS.Timeout => setTimeout(run, Math.min(millis, longest))
+
+const armed = (millis: number, run: () => void, keep: (handle: NodeJS.Timeout) => NodeJS.Timeout): Timer => {
+  let left = millis
+  const again = (): void => {
+    left -= longest
+    if (left > 0) timer.handle = keep(arm(left, again))
+    else run()
+  }
+  const timer = { handle: keep(arm(left, again)) }
+  return timer
+}
 
 /** Runs something later. */
-export const after = (millis: number, run: () => void): Timer => setTimeout(run, millis)
+export const after = (millis: number, run: () => void): Timer => armed(millis, run, (handle) => handle)
 
 /** Runs something later, if the process still runs then for other reasons. */
-export const afterIfAlive = (millis: number, run: () => void): Timer => setTimeout(run, millis).unref()
+export const afterIfAlive = (millis: number, run: () => void): Timer => armed(millis, run, (handle) => handle.unref())
 
-export const cancelTimer = (timer: Timer): void => clearTimeout(timer)
+export const cancelTimer = (timer: Timer): void => clearTimeout(timer?.handle)
 
 /** What something gives within a limit, or `undefined`. */
 export const within = <A>(done: Promise<A>, millis: number): Promise<A | undefined> =>
