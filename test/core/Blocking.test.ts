@@ -1,5 +1,6 @@
 import { Blocking, BlockingFunction, TaskScope } from "@ambit/core"
 import { describe, expect, it, layer } from "@effect/vitest"
+import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -79,6 +80,66 @@ layer(Blocking.layerInline)("the inline pool", (it) => {
       expect(order).toEqual([1, 3])
     }))
 
+  it.effect("runs twenty thousand calls that wait, without filling the stack", () =>
+    Effect.gen(function*() {
+      const pool = yield* Blocking.Blocking
+      let done = 0
+      const call = (reference: BlockingFunction.BlockingFunction<never, unknown>) =>
+        Effect.map(Effect.context(), (context) => {
+          pool.submit({
+            reference,
+            args: [2],
+            options: { name: undefined, grace: undefined, timeout: undefined, transfer: [] },
+            context,
+            task: "",
+            app: "",
+            progress: undefined,
+            answered: () => {
+              done++
+            },
+            ended: () => {}
+          })
+        })
+      yield* call(soon)
+      for (let n = 0; n < 20_000; n++) yield* call(square)
+      yield* Blocking.run(square, 2)
+      expect(done).toBe(20_001)
+    }))
+
+  it.effect("leaves no timer of a grace behind when the call has ended", () =>
+    Effect.gen(function*() {
+      const sleeps = { begun: 0, ended: 0 }
+      const clock = yield* Clock.Clock
+      const counting: Clock.Clock = {
+        ...clock,
+        currentTimeMillisUnsafe: () => clock.currentTimeMillisUnsafe(),
+        currentTimeNanosUnsafe: () => clock.currentTimeNanosUnsafe(),
+        sleep: (duration) =>
+          Effect.suspend(() => {
+            sleeps.begun++
+            return Effect.onExit(clock.sleep(duration), () => Effect.sync(() => sleeps.ended++))
+          })
+      }
+      const fiber = yield* Effect.forkChild(Effect.provideService(Blocking.run(soon, 1), Clock.Clock, counting), {
+        startImmediately: true
+      })
+      yield* Fiber.interrupt(fiber)
+      yield* Blocking.run(soon, 2)
+      expect(sleeps).toEqual({ begun: 1, ended: 1 })
+    }))
+
+  it.effect("says what was thrown, whatever it was", () =>
+    Effect.gen(function*() {
+      const around: Record<string, unknown> = {}
+      around["itself"] = around
+      for (const value of [1n, { n: 1n }, around, Symbol("s"), Object.create(null), undefined]) {
+        const throws = BlockingFunction.make(here, "throws", () => {
+          throw value
+        })
+        expect((yield* Effect.flip(Blocking.run(throws))).message).toContain("threw ")
+      }
+    }))
+
   it.effect("ends a stream of a call with its result", () =>
     Effect.gen(function*() {
       expect(yield* Stream.runCollect(Blocking.stream(square, 3))).toEqual([{ _tag: "Result", value: 9 }])
@@ -106,7 +167,11 @@ describe("an option of a call", () => {
     ["timeout", { timeout: Number.NaN }],
     ["timeout", { timeout: "soon" as never }],
     ["grace", { grace: -1 }],
-    ["grace", { grace: Number.NaN }]
+    ["grace", { grace: Number.NaN }],
+    ["options", null],
+    ["options", "fast"],
+    ["name", { name: 1 as never }],
+    ["transfer", { transfer: {} as never }]
   ])("that makes no sense is refused before anything runs: %s", ([option, options]) =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(

@@ -20,6 +20,7 @@ import { type BlockingFunction, isBlockingFunction } from "./BlockingFunction.ts
 import { answered, CallImpl, ended, leave } from "./internal/calls.ts"
 import { inlinePool } from "./internal/inline.ts"
 import { checkGrace, checkOptionalLimit } from "./internal/limit.ts"
+import { shown } from "./internal/shown.ts"
 import { CurrentScope, CurrentTask, type ScopeImpl } from "./internal/state.ts"
 import { InvalidOption } from "./InvalidOption.ts"
 
@@ -445,8 +446,26 @@ export const stream = <Args extends ReadonlyArray<unknown>, A>(
 // Options
 // -----------------------------------------------------------------------------
 
+const wrongOption = (option: string, value: unknown, problem: string, example: string) =>
+  Result.fail(new InvalidOption({ option, value: shown(value), problem, remedy: `Give it ${example}` }))
+
 const optionsOf = (input: CallOptionsInput, base: CallOptions): Result.Result<CallOptions, InvalidOption> =>
   Result.gen(function*() {
+    const given: { readonly [option in keyof CallOptionsInput]: unknown } = input
+    if (typeof given !== "object" || given === null) {
+      return yield* wrongOption(
+        "the options of a blocking call",
+        given,
+        "this is no object",
+        "{ timeout: \"5 seconds\" }"
+      )
+    }
+    if (given.name !== undefined && typeof given.name !== "string") {
+      return yield* wrongOption("name of a blocking call", given.name, "this is no string", "one such as \"resize\"")
+    }
+    if (given.transfer !== undefined && !Array.isArray(given.transfer)) {
+      return yield* wrongOption("transfer of a blocking call", given.transfer, "this is no array", "[bytes.buffer]")
+    }
     const timeout = input.timeout === undefined
       ? base.timeout
       : yield* checkOptionalLimit("timeout of a blocking call", input.timeout)
@@ -464,8 +483,8 @@ const optionsOf = (input: CallOptionsInput, base: CallOptions): Result.Result<Ca
  *
  * **Failure**
  *
- * A limit that is no duration, or a timeout of zero, fails with `InvalidOption`
- * before anything runs.
+ * A limit that is no duration, a timeout of zero, or what is no option at all fails
+ * with `InvalidOption` before anything runs.
  *
  * **Example** (A limit for one call)
  *

@@ -3,11 +3,14 @@
  *
  * @since 0.1.0
  */
+import { TaskScope } from "@ambit/core/TaskScope"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
-import { type Handler, type Offered, Offers } from "./internal/offers.ts"
+import * as References from "effect/References"
+import * as Tracer from "effect/Tracer"
+import { CurrentJob, CurrentTask, type Handler, type Offered, Offers } from "./internal/offers.ts"
 import type { Contract } from "./Thread.ts"
 
 /**
@@ -49,7 +52,8 @@ type HandlerOf<R> = (...args: ReadonlyArray<never>) => Effect.Effect<unknown, un
  * A thread asks with `Thread.call`, `Thread.post` and `Thread.spawn`. What is called
  * belongs to the blocking call, which is not over before it. What is posted or
  * spawned is a task of the app that made the blocking call, named after contract and
- * method.
+ * method. The effects get their services from where they are offered, and logger,
+ * annotations, span, task and scope from where the blocking call is made.
  *
  * **Interruption**
  *
@@ -109,19 +113,41 @@ export const offer: {
 ): Effect.Effect<A, E, R | Requirements<H>> =>
   Effect.flatMap(offers(contract, handlers), (all) => Effect.provideService(self, Offers, all)))
 
+/** What a handler requires is taken from where it is offered; who calls, from where it is called. */
+const handling = <R>(context: Context.Context<R>, calling: Context.Context<never>): Context.Context<R> =>
+  Context.merge(
+    // A caller in a scope but in no task must not get the task of the offer, which may be in another scope.
+    Context.getOrUndefined(calling as Context.Context<TaskScope>, TaskScope) === undefined
+      ? context
+      : Context.add(context, CurrentTask, undefined),
+    ofCaller(calling)
+  )
+
+const ofCaller = Context.pick(
+  TaskScope,
+  CurrentTask,
+  CurrentJob,
+  Offers,
+  Tracer.ParentSpan,
+  References.CurrentLogAnnotations,
+  References.CurrentLoggers,
+  References.CurrentLogSpans,
+  References.MinimumLogLevel
+)
+
 /** What is offered around here, and this. */
 const offers = <Calls, H extends Handlers<Calls>>(
   contract: Contract<Calls>,
   handlers: H
 ): Effect.Effect<Offered, never, Requirements<H>> =>
   Effect.contextWith((context: Context.Context<Requirements<H>>) => {
-    // What a handler requires is taken from where it is offered; who calls, from where it is called.
-    const ready: Record<string, Handler> = {}
+    // Without a prototype, so that a thread finds only what is offered.
+    const ready: Record<string, Handler> = Object.create(null)
     const given: Readonly<Record<string, HandlerOf<Requirements<H>>>> = handlers as never
     for (const [method, handler] of Object.entries(given)) {
       ready[method] = (...args) =>
         Effect.contextWith((calling: Context.Context<never>) =>
-          Effect.provideContext(handler(...args), Context.merge(context, calling))
+          Effect.provideContext(handler(...args), handling(context, calling))
         )
     }
     return Effect.succeed(new Map([...Context.get(context, Offers), [contract.name, ready]]))

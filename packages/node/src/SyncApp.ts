@@ -61,7 +61,7 @@ interface Handle {
   readonly context: Context.Context<never>
   readonly pool: Blocking["Service"]
   /** The handlers that run or wait. */
-  readonly handlers: Set<Task.Task<unknown, unknown>>
+  readonly handlers: Set<Task.Task>
 }
 
 const keyOf = <Name extends string>(name: Name): Context.Key<Running<Name>, Handle> =>

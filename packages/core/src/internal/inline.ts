@@ -62,17 +62,15 @@ export const inlinePool = (): Pool => {
   const counts = { completed: 0, failed: 0, cancelled: 0, timedOut: 0, stuck: 0 }
   let running: InlineJob | undefined
 
+  const taken = (): InlineJob | undefined => running === undefined ? waiting.shift() : undefined
+
   let inTurn = false
   // A loop: a call that ends at once comes back here, and thousands of them would fill the stack.
   const next = (): void => {
     if (inTurn) return
     inTurn = true
     try {
-      while (running === undefined) {
-        const job = waiting.shift()
-        if (job === undefined) return
-        start(job)
-      }
+      for (let job = taken(); job !== undefined; job = taken()) start(job)
     } finally {
       inTurn = false
     }

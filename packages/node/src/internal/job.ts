@@ -5,7 +5,8 @@
  * back from a thread. In Sent it has a slot of its thread; in Queued it is in the
  * queue of the pool. `pool.ts` and `poolThread.ts` move it.
  */
-import type { CallState, Job, Request } from "@ambit/core/Blocking"
+import type { BlockingError, CallEnd, CallState, Job, Request } from "@ambit/core/Blocking"
+import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import type { PoolImpl } from "./pool.ts"
 import type { PoolThread } from "./poolThread.ts"
@@ -25,6 +26,9 @@ export class PoolJob implements Job {
   phase: "Queued" | "Sent" | "Done" = "Queued"
   /** Nobody waits for it any more. */
   cancelled = false
+  /** What is answered, or what became of it, once it is done. */
+  exit: Exit.Exit<unknown, BlockingError> | undefined = undefined
+  end: CallEnd | undefined = undefined
   thread: PoolThread | undefined = undefined
   slot = -1
   sequence = 0

@@ -120,7 +120,7 @@ export class PoolImpl {
   /** Threads that are ended as soon as they have nothing left. */
   private readonly retiring = new Set<PoolThread>()
   /** What callers are told when the pool has done what it does: their code runs in the very call and may call again. */
-  private readonly outbox: Array<() => void> = []
+  private readonly outbox: Array<PoolJob> = []
   private working = 0
 
   constructor(settings: PoolSettings, context: Context.Context<never>, onLost: () => void) {
@@ -137,11 +137,11 @@ export class PoolImpl {
     } finally {
       this.working--
     }
-    while (this.working === 0) {
-      const tell = this.outbox.shift()
-      if (tell === undefined) return
-      tell()
-    }
+    this.tell()
+  }
+
+  private tell(): void {
+    while (this.working === 0 && this.outbox.length > 0) tellOf(this.outbox.shift()!)
   }
 
   // ---------------------------------------------------------------------------
@@ -150,7 +150,14 @@ export class PoolImpl {
 
   submit(request: Request): PoolJob {
     const job = new PoolJob(this, request, realNow(), Context.get(request.context, CurrentJob))
-    this.work(() => this.takeIn(job))
+    // As `work`, without a closure for each call.
+    this.working++
+    try {
+      this.takeIn(job)
+    } finally {
+      this.working--
+    }
+    this.tell()
     return job
   }
 
@@ -262,13 +269,15 @@ export class PoolImpl {
   private answer(job: PoolJob, exit: Exit.Exit<unknown, BlockingError>): void {
     this.finish(job)
     this.counts[Exit.isSuccess(exit) ? "completed" : "failed"]++
-    this.outbox.push(() => whenQuiet(job, () => job.request.answered(exit)))
+    job.exit = exit
+    this.outbox.push(job)
   }
 
   /** The last that happens to a job that nobody waits for. */
   private leave(job: PoolJob, end: CallEnd): void {
     this.finish(job)
-    this.outbox.push(() => whenQuiet(job, () => job.request.ended(end)))
+    job.end = end
+    this.outbox.push(job)
   }
 
   private finish(job: PoolJob): void {
@@ -288,7 +297,15 @@ export class PoolImpl {
     this.leave(job, { _tag: "Returned" })
   }
 
-  readonly frame = (thread: PoolThread, frame: ToMain): void => this.work(() => this.read(thread, frame))
+  readonly frame = (thread: PoolThread, frame: ToMain): void => {
+    this.working++
+    try {
+      this.read(thread, frame)
+    } finally {
+      this.working--
+    }
+    this.tell()
+  }
 
   private read(thread: PoolThread, frame: ToMain): void {
     if (frame[0] === toMain.ready) return this.ready(thread)
@@ -746,6 +763,17 @@ export class PoolImpl {
       say(this.context, "Warn", `Pool ${name} stopped, but ${left.join(", ")} could not be ended`, { pool: name, left })
     }
   }
+}
+
+/** The last that a caller hears of a job. What effects of it still do, comes before. */
+const tellOf = (job: PoolJob): void => {
+  if (job.effects !== undefined) return whenQuiet(job, () => lastWord(job))
+  lastWord(job)
+}
+
+const lastWord = ({ end, exit, request }: PoolJob): void => {
+  if (exit !== undefined) request.answered(exit)
+  else if (end !== undefined) request.ended(end)
 }
 
 /** Whether a thread may be ended: nobody has begun to. */

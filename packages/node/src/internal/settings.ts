@@ -5,9 +5,10 @@ import * as Result from "effect/Result"
 import { availableParallelism } from "node:os"
 import type { BlockingPoolOptions } from "../BlockingPool.ts"
 import type { PoolSettings } from "./pool.ts"
+import { textOf } from "./thrown.ts"
 
 const invalid = (option: string, value: unknown, problem: string, remedy: string) =>
-  Result.fail(new InvalidOption({ option, value: String(value), problem, remedy }))
+  Result.fail(new InvalidOption({ option, value: textOf(value), problem, remedy }))
 
 const duration = (
   option: string,
@@ -16,7 +17,7 @@ const duration = (
   least: "zero" | "more"
 ): Result.Result<number, InvalidOption> => {
   if (input === undefined) return Result.succeed(fallback)
-  const read = typeof input === "number" && Number.isNaN(input) ? Option.none() : Duration.fromInput(input)
+  const read = input === null || Number.isNaN(input) ? Option.none() : Duration.fromInput(input)
   const millis = Option.isSome(read) ? Duration.toMillis(read.value) : Number.NaN
   if (Number.isFinite(millis) && (least === "zero" ? millis >= 0 : millis > 0)) return Result.succeed(millis)
   return invalid(option, input, "this is no finite duration above zero", "Give it one such as \"5 seconds\"")
@@ -32,6 +33,9 @@ const wholeNumber = (option: string, value: number, least: number): Result.Resul
       `Give it a number such as ${Math.max(least, 2)}`
     )
 
+/** Also for callers whose options no compiler has checked. */
+const isObject = (value: unknown): value is object => typeof value === "object" && value !== null
+
 const sizes = (
   of: string,
   threads: BlockingPoolOptions["threads"]
@@ -40,6 +44,14 @@ const sizes = (
     if (threads === undefined || typeof threads === "number") {
       const size = yield* wholeNumber(`threads of ${of}`, threads ?? Math.max(2, availableParallelism()), 1)
       return { min: size, max: size }
+    }
+    if (!isObject(threads)) {
+      return yield* invalid(
+        `threads of ${of}`,
+        threads,
+        "this is neither a number nor min and max",
+        "Give it a number such as 4, or { min: 1, max: 4 }"
+      )
     }
     const min = yield* wholeNumber(`threads.min of ${of}`, threads.min, 0)
     const max = yield* wholeNumber(`threads.max of ${of}`, threads.max, 1)
@@ -57,6 +69,14 @@ const sizes = (
 const saturationOf = (of: string, saturation: BlockingPoolOptions["saturation"]) =>
   Result.gen(function*() {
     if (saturation === "none") return undefined
+    if (saturation !== undefined && !isObject(saturation)) {
+      return yield* invalid(
+        `saturation of ${of}`,
+        saturation,
+        "there is no such choice",
+        "Give it { threshold: 0.75 }, or \"none\""
+      )
+    }
     const threshold = saturation?.threshold ?? 0.75
     if (!(threshold > 0 && threshold <= 1)) {
       return yield* invalid(
@@ -69,9 +89,32 @@ const saturationOf = (of: string, saturation: BlockingPoolOptions["saturation"])
     return { threshold, every: yield* duration(`saturation.every of ${of}`, saturation?.every, 30_000, "more") }
   })
 
+const resources = new Set(["maxOldGenerationSizeMb", "maxYoungGenerationSizeMb", "codeRangeSizeMb", "stackSizeMb"])
+
+// Node ignores what it does not know, and the limit with it.
+const resourceLimitsOf = (
+  of: string,
+  limits: BlockingPoolOptions["resourceLimits"]
+): Result.Result<BlockingPoolOptions["resourceLimits"], InvalidOption> => {
+  if (limits === undefined) return Result.succeed(undefined)
+  const example = "Give it megabytes, such as { maxOldGenerationSizeMb: 256 }"
+  if (!isObject(limits)) return invalid(`resourceLimits of ${of}`, limits, "this is no object", example)
+  for (const [limit, value] of Object.entries(limits as Record<string, unknown>)) {
+    const option = `resourceLimits.${limit} of ${of}`
+    if (!resources.has(limit)) return invalid(option, value, "Node knows no such limit", example)
+    if (value !== undefined && !(typeof value === "number" && value > 0 && value < Infinity)) {
+      return invalid(option, value, "this is no number above zero", example)
+    }
+  }
+  return Result.succeed(limits)
+}
+
 /** Checks the options of a pool and fills in what is not given. */
 export const settingsOf = (options: BlockingPoolOptions): Result.Result<PoolSettings, InvalidOption> =>
   Result.gen(function*() {
+    if (!isObject(options)) {
+      return yield* invalid("the options of a pool", options, "this is no object", "Give it { threads: 4 }")
+    }
     const name = options.name ?? "blocking"
     if (typeof name !== "string" || name.trim() === "" || name.includes("/")) {
       return yield* invalid(
@@ -96,7 +139,7 @@ export const settingsOf = (options: BlockingPoolOptions): Result.Result<PoolSett
       grace: yield* duration(`grace of ${of}`, options.grace, 1000, "zero"),
       idleAfter: yield* duration(`idleAfter of ${of}`, options.idleAfter, 30_000, "more"),
       stopWithin,
-      resourceLimits: options.resourceLimits,
+      resourceLimits: yield* resourceLimitsOf(of, options.resourceLimits),
       saturation: yield* saturationOf(of, options.saturation),
       stalledAfter: yield* duration(`stalledAfter of ${of}`, options.stalledAfter, 60_000, "more")
     }
