@@ -15,11 +15,15 @@ describe("limits", () => {
   it("have documented defaults (U1)", () => {
     assert.deepStrictEqual(Limits.defaults, {
       hostStop: 30_000,
+      announce: 2000,
       appStart: 20_000,
       appStop: 10_000,
       hookStop: 5000,
       drain: 2000,
-      taskStop: 5000
+      taskStop: 5000,
+      finalWrite: 3000,
+      closing: 1000,
+      extension: undefined
     })
   })
 
@@ -36,16 +40,29 @@ describe("limits", () => {
     }
   })
 
+  it("of phases that come one after the other must fit into the host together (U2, Q6)", () => {
+    assert.strictEqual(
+      refused({ hostStop: "10 seconds", announce: "2 seconds", appStop: "7 seconds", finalWrite: "2 seconds" }),
+      "announce (2.0 s) + appStop (7.0 s) + finalWrite (2.0 s) is \"11.0 s\": together they do not fit into hostStop, " +
+        "which is 10.0 s. Lower some of them or raise the other."
+    )
+    assert.isTrue(
+      Result.isSuccess(Limits.resolve({ hostStop: "10 seconds", announce: "2 seconds", appStop: "8 seconds" }))
+    )
+  })
+
   it("of zero, below zero, not a number, without end or of no sense are refused (U3)", () => {
-    for (const name of ["hostStop", "appStart", "appStop", "hookStop", "drain", "taskStop"] as const) {
+    const names = Object.keys(Limits.defaults) as Array<keyof Limits.Limits>
+    for (const name of names) {
       for (const value of [0, -5, Number.NaN, "Infinity", "soon", null] as Array<never>) {
         assert.match(refused({ [name]: value }), new RegExp(`^${name} is `))
       }
     }
   })
 
-  it("for the start and the drain can be switched off (U3)", () => {
-    const limits = Result.getOrThrow(Limits.resolve({ appStart: "none", drain: "none" }))
+  it("for the start, the drain and the extension can be switched off (U3)", () => {
+    const limits = Result.getOrThrow(Limits.resolve({ appStart: "none", drain: "none", extension: "none" }))
+    assert.isUndefined(limits.extension)
     assert.isUndefined(limits.appStart)
     assert.isUndefined(limits.drain)
   })
@@ -53,11 +70,15 @@ describe("limits", () => {
   it("that are not set follow the shorter limit around them (U5)", () => {
     assert.deepStrictEqual(Result.getOrThrow(Limits.resolve({ hostStop: "1 second" })), {
       hostStop: 1000,
+      announce: 100,
       appStart: 20_000,
       appStop: 1000,
       hookStop: 1000,
       drain: 1000,
-      taskStop: 1000
+      taskStop: 1000,
+      finalWrite: 100,
+      closing: 100,
+      extension: undefined
     })
   })
 
@@ -88,11 +109,15 @@ describe("limits", () => {
       )
       assert.deepStrictEqual(limits, {
         hostStop: 20_000,
+        announce: 2000,
         appStart: undefined,
         appStop: 8000,
         hookStop: 5000,
         drain: 2000,
-        taskStop: 1000
+        taskStop: 1000,
+        finalWrite: 2000,
+        closing: 1000,
+        extension: undefined
       })
     }))
 

@@ -12,7 +12,6 @@ import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { hasProperty } from "effect/Predicate"
-import * as References from "effect/References"
 import type * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import { AppCycle, DuplicateApp, StartFailed, type StartTimeout } from "./AppError.ts"
@@ -22,7 +21,6 @@ import {
   bind,
   CurrentApp as CurrentAppKey,
   endTasksOf,
-  lifeOf,
   outerOf,
   restart as restartImpl,
   start as startImpl,
@@ -34,12 +32,12 @@ import {
 import { wallTimeOf } from "./internal/clock.ts"
 import { standstills } from "./internal/close.ts"
 import { CurrentHost } from "./internal/host.ts"
-import { checkLimit, resolveLimits } from "./internal/limit.ts"
+import { resolveLimits } from "./internal/limit.ts"
 import { ownMemoMap } from "./internal/memo.ts"
 import { checkName, joinPath } from "./internal/names.ts"
+import { outsideOfTasks, registerHook } from "./internal/registerHook.ts"
 import { shown } from "./internal/shown.ts"
-import { refusal } from "./internal/spawn.ts"
-import { closedScope, CurrentScope, CurrentTask, refusingScope } from "./internal/state.ts"
+import { CurrentScope } from "./internal/state.ts"
 import { InvalidOption } from "./InvalidOption.ts"
 import { around, type Limits, names } from "./Limits.ts"
 import type { ScopeClosed } from "./ScopeClosed.ts"
@@ -288,13 +286,15 @@ const make = (
         remedy: "Wrap a function in Effect.sync, Effect.gen or Effect.promise"
       })
     }
+    const limits = yield* Effect.fromResult(limitsOf(path, options ?? {}, yield* around))
     const app: AppImpl = new AppImpl({
       name,
       path,
       parent,
       host: Context.getOrUndefined(context, CurrentHost),
       clock: yield* Clock.Clock,
-      limits: yield* Effect.fromResult(limitsOf(path, options ?? {}, yield* around)),
+      limits,
+      ownStop: options?.stopWithin === undefined ? undefined : limits.appStop,
       context,
       build: (life) =>
         Layer.isLayer(start)
@@ -311,17 +311,6 @@ const make = (
     definitions.set(app, definition)
     return app
   })
-
-// An app may be built in the start of another one, and lives longer than that task: what the app does and says is its
-// own.
-const outsideOfTasks = (context: Context.Context<never>): Context.Context<never> => {
-  if (Context.get(context, CurrentTask) === undefined) return context
-  const { task: _, ...annotations } = Context.get(context, References.CurrentLogAnnotations)
-  return context.pipe(
-    Context.add(CurrentTask, undefined),
-    Context.add(References.CurrentLogAnnotations, annotations)
-  )
-}
 
 // Without a host, the memo map is what all the layers of one program share.
 const bareApps = new WeakMap<Layer.MemoMap, Map<string, AppImpl>>()
@@ -354,7 +343,7 @@ const register = (
       Effect.ensuring(
         Effect.suspend(() => {
           app.gone = true
-          return stopAtLast(app)
+          return Effect.andThen(stopAtLast(app), app.host?.whenGone() ?? Effect.void)
         }),
         Effect.sync(() => {
           if (apps.get(app.path) === app) apps.delete(app.path)
@@ -436,34 +425,7 @@ export const onStop = <A, E, R>(
   name: string,
   hook: Effect.Effect<A, E, R>,
   options?: HookOptions
-): Effect.Effect<void, ScopeClosed | InvalidOption, R | App> =>
-  Effect.gen(function*() {
-    const app = impl(yield* CurrentApp)
-    yield* Effect.fromResult(checkName(`a hook of app "${app.path}"`, name))
-    const option = `hook "${name}" of app "${app.path}"`
-    if (!Effect.isEffect(hook)) {
-      return yield* new InvalidOption({
-        option,
-        value: shown(hook),
-        problem: "a hook is an Effect",
-        remedy: "Wrap a function in Effect.sync, or a promise in Effect.promise"
-      })
-    }
-    const within = options?.within === undefined
-      ? app.limits.hookStop
-      : yield* Effect.fromResult(checkLimit(`within of ${option}`, options.within, {
-        name: "stopWithin of its app",
-        millis: app.limits.appStop
-      }))
-    const life = lifeOf(app)
-    const context = yield* Effect.context()
-    // A start that was given up may run on when the app has started again; then its scope is closed.
-    const refusing = (life && refusingScope(life.scope)) ?? closedScope(Context.getOrUndefined(context, CurrentScope))
-    if (life === undefined || refusing !== undefined) return yield* refusal(refusing ?? (yield* CurrentScope), name)
-    // A hook runs for the app, not for the task that registered it.
-    const run = Effect.annotateLogs(hook as Effect.Effect<A, E>, { hook: `${app.path}/${name}` })
-    life.hooks.push({ name, within, run: Effect.provideContext(run, outsideOfTasks(context)) })
-  }) as Effect.Effect<void, ScopeClosed | InvalidOption, R | App>
+): Effect.Effect<void, ScopeClosed | InvalidOption, R | App> => registerHook(name, hook, options?.within, undefined)
 
 /**
  * The app that the current fiber belongs to, if any.

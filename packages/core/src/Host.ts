@@ -13,15 +13,13 @@ import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import type { App, AppState } from "./App.ts"
 import type { HostFailed, LayerCycle } from "./HostError.ts"
-import { type AppImpl, stateNames } from "./internal/app.ts"
-import { callsOf } from "./internal/calls.ts"
-import { now } from "./internal/clock.ts"
+import { HostOwner, type HostState } from "./HostOwner.ts"
 import { CurrentHost, type HostImpl, type HostTypeId, launch as launchImpl } from "./internal/host.ts"
 import { resolveLimits } from "./internal/limit.ts"
 import { checkName } from "./internal/names.ts"
-import { placeOf } from "./internal/place.ts"
 import { shown } from "./internal/shown.ts"
-import { type ScopeImpl, tasksOf } from "./internal/state.ts"
+import type { ScopeImpl } from "./internal/state.ts"
+import { healthOf, treeOf } from "./internal/tree.ts"
 import { InvalidOption } from "./InvalidOption.ts"
 import * as Limits from "./Limits.ts"
 import { type ShutdownReport, type TaskKind } from "./ShutdownReport.ts"
@@ -144,6 +142,7 @@ export const launch = <ROut, E, R, R2 = never>(
       {
         name,
         limits,
+        owner: yield* HostOwner,
         stopWhenIdle: options?.stopWhenIdle ?? false,
         onReport: (options?.onReport ?? (() => Effect.void)) as (report: ShutdownReport) => Effect.Effect<void>
       },
@@ -320,43 +319,6 @@ export interface Tree {
   readonly apps: ReadonlyArray<TreeApp>
 }
 
-const treeTasks = (scope: ScopeImpl): Array<TreeTask> => [
-  ...tasksOf(scope).map((task) => ({
-    path: task.path,
-    kind: task.kind,
-    status: task.status._tag,
-    age: now(scope.clock) - task.startedAt,
-    place: placeOf(task.fiber)
-  })),
-  // An app inside of an app has a line of its own.
-  ...[...scope.children].filter((child) => child.stop === undefined).flatMap(treeTasks)
-]
-
-const treeCalls = (scope: ScopeImpl): Array<TreeCall> => [
-  ...callsOf(scope).map((call) => {
-    const state = call.job.state()
-    return {
-      task: call.taskPath,
-      name: call.name,
-      thread: state._tag === "Running" ? state.thread : undefined,
-      age: now(scope.clock) - call.startedAt
-    }
-  }),
-  ...[...scope.children].filter((child) => child.stop === undefined).flatMap(treeCalls)
-]
-
-const treeApp = (app: AppImpl): TreeApp => ({
-  path: app.path,
-  state: stateNames[app.phase._tag],
-  dependsOn: [...app.dependencies].map((dependency) => dependency.path),
-  tasks: scopesOf(app).flatMap(treeTasks),
-  calls: scopesOf(app).flatMap(treeCalls)
-})
-
-// Also what an earlier life had to give up.
-const scopesOf = (app: AppImpl): Array<ScopeImpl> =>
-  [...app.parent?.children ?? []].filter((scope) => scope.path === app.path)
-
 /**
  * A snapshot of everything alive: the apps with their states and dependencies,
  * and every task with its age and place.
@@ -384,7 +346,58 @@ const scopesOf = (app: AppImpl): Array<ScopeImpl> =>
  * @category getters
  * @since 0.1.0
  */
-export const tree: Effect.Effect<Tree, never, Host> = Effect.map(current, (host) => ({
-  path: host.name,
-  apps: [...host.apps.values()].map(treeApp)
-}))
+export const tree: Effect.Effect<Tree, never, Host> = Effect.map(current, treeOf)
+
+/**
+ * What orchestrators ask a process, answered from the states of the apps.
+ *
+ * **Details**
+ *
+ * - `ready`: every app is ready, and the host is not stopping. Traffic may come.
+ * - `live`: no app is `failed`. One that is did not start, or could not be stopped, and only a new process mends that.
+ * - `state`: where the host is.
+ * - `apps`: the state of each app, by its path.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Health {
+  readonly ready: boolean
+  readonly live: boolean
+  readonly state: HostState
+  readonly apps: { readonly [path: string]: Lowercase<AppState["_tag"]> }
+}
+
+/**
+ * Whether the host is ready and live at this moment.
+ *
+ * **When to use**
+ *
+ * Use for the readiness and liveness probes of an orchestrator: answer with status
+ * 200 or 503 in an HTTP server of your own, or let `NodeHost.healthFile` write it to a file.
+ *
+ * **Example** (Ready when all apps are)
+ *
+ * ```ts import.meta.vitest
+ * import { App, Host, Task } from "@ambit/core"
+ * import { Effect } from "effect"
+ *
+ * const seen: Array<Host.Health> = []
+ * const look = Effect.map(Host.health, (health) => void seen.push(health))
+ * const Probe = App.layer("probe", Effect.gen(function*() {
+ *   yield* look
+ *   yield* Task.spawn(Effect.gen(function*() {
+ *     yield* Host.awaitReady
+ *     yield* look
+ *     yield* Host.requestStop("seen")
+ *   }), "watch")
+ * }))
+ * await Effect.runPromise(Host.launch(Probe))
+ * seen[0] // => { ready: false, live: true, state: "starting", apps: { "host/probe": "starting" } }
+ * seen[1] // => { ready: true, live: true, state: "running", apps: { "host/probe": "ready" } }
+ * ```
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const health: Effect.Effect<Health, never, Host> = Effect.map(current, healthOf)

@@ -23,42 +23,56 @@ import type { InvalidOption } from "./InvalidOption.ts"
  * | option | default | limits |
  * | --- | --- | --- |
  * | `hostStop` | 30 s | the whole stop of a host: what orchestrators grant before they kill |
+ * | `announce` | 2 s | the hooks of the phase `stopping`, before anything is interrupted |
  * | `appStart` | 20 s | the start effect of an app; `"none"` for no limit |
  * | `appStop` | 10 s | the whole stop of an app, so that three apps in a row fit into a host |
  * | `hookStop` | 5 s | one `App.onStop` hook |
  * | `drain` | 2 s | the wait for foreground tasks before they are interrupted; `"none"` for no wait |
  * | `taskStop` | 5 s | from the interrupt of a task to its being given up |
+ * | `finalWrite` | 3 s | the hooks of the phase `finalWrite`, when the tasks are gone |
+ * | `closing` | 1 s | the hooks of the phase `closing`, the last of all |
+ * | `extension` | `"none"` | how much more time a stop may be given in all with `Shutdown.extend` |
  *
  * `hookStop`, `drain` and `taskStop` lie inside `appStop`, and `appStop` inside
- * `hostStop`. A limit that is not set follows the one around it when that is
- * shorter. A limit that is set and does not fit is refused.
+ * `hostStop`. `announce`, `appStop`, `finalWrite` and `closing` come one after the
+ * other, so those that are set must fit into `hostStop` together. A limit that is
+ * not set follows the one around it when that is shorter; a phase gets a tenth of
+ * a short host at most. A limit that is set and does not fit is refused.
  *
  * @category models
  * @since 0.1.0
  */
 export interface LimitOptions {
   readonly hostStop?: Duration.Input | undefined
+  readonly announce?: Duration.Input | undefined
   readonly appStart?: Duration.Input | "none" | undefined
   readonly appStop?: Duration.Input | undefined
   readonly hookStop?: Duration.Input | undefined
   readonly drain?: Duration.Input | "none" | undefined
   readonly taskStop?: Duration.Input | undefined
+  readonly finalWrite?: Duration.Input | undefined
+  readonly closing?: Duration.Input | undefined
+  readonly extension?: Duration.Input | "none" | undefined
 }
 
 /**
- * The limits in force, in milliseconds. `undefined` means no limit (`appStart`)
- * or no wait (`drain`).
+ * The limits in force, in milliseconds. `undefined` means no limit (`appStart`),
+ * no wait (`drain`) or no more time (`extension`).
  *
  * @category models
  * @since 0.1.0
  */
 export interface Limits {
   readonly hostStop: number
+  readonly announce: number
   readonly appStart: number | undefined
   readonly appStop: number
   readonly hookStop: number
   readonly drain: number | undefined
   readonly taskStop: number
+  readonly finalWrite: number
+  readonly closing: number
+  readonly extension: number | undefined
 }
 
 /**
@@ -69,7 +83,9 @@ export interface Limits {
  * ```ts import.meta.vitest
  * import { Limits } from "@ambit/core"
  *
- * Limits.defaults // => { hostStop: 30000, appStart: 20000, appStop: 10000, hookStop: 5000, drain: 2000, taskStop: 5000 }
+ * const { announce, appStart, appStop, closing, drain, extension, finalWrite, hookStop, hostStop, taskStop } = Limits.defaults
+ * ;[hostStop, appStart, appStop, hookStop, drain, taskStop] // => [30000, 20000, 10000, 5000, 2000, 5000]
+ * ;[announce, finalWrite, closing, extension] // => [2000, 3000, 1000, undefined]
  * ```
  *
  * @category constructors
@@ -77,11 +93,15 @@ export interface Limits {
  */
 export const defaults: Limits = {
   hostStop: 30_000,
+  announce: 2000,
   appStart: 20_000,
   appStop: 10_000,
   hookStop: 5000,
   drain: 2000,
-  taskStop: 5000
+  taskStop: 5000,
+  finalWrite: 3000,
+  closing: 1000,
+  extension: undefined
 }
 
 /**
@@ -102,11 +122,15 @@ export const Limits: Context.Reference<Limits> = Context.Reference<Limits>("@amb
  */
 export const names = {
   hostStop: "hostStop",
+  announce: "announce",
   appStart: "appStart",
   appStop: "appStop",
   hookStop: "hookStop",
   drain: "drain",
-  taskStop: "taskStop"
+  taskStop: "taskStop",
+  finalWrite: "finalWrite",
+  closing: "closing",
+  extension: "extension"
 } as const
 
 /**
@@ -118,7 +142,7 @@ export const around: Effect.Effect<Limits, InvalidOption> = Effect.flatMap(
   Limits,
   (limits): Effect.Effect<Limits, InvalidOption> => {
     const bad = Object.values(names)
-      .filter((name) => limits[name] !== undefined || (name !== "appStart" && name !== "drain"))
+      .filter((name) => limits[name] !== undefined || (name !== "appStart" && name !== "drain" && name !== "extension"))
       .map((name) => checkLimit(`${name} of the Limits`, limits[name]!))
       .find(Result.isFailure)
     return bad === undefined ? Effect.succeed(limits) : Effect.fail(bad.failure)
@@ -182,24 +206,29 @@ const limitOrNone = (name: string) =>
   ).pipe(Config.map(Option.getOrUndefined))
 
 /**
- * The limits as configuration: `hostStop`, `appStart`, `appStop`, `hookStop`,
- * `drain` and `taskStop` under `ambit`, each a duration such as `5 seconds`.
+ * The limits as configuration: each by its name under `ambit`, as a duration such
+ * as `5 seconds`.
  *
  * @category config
  * @since 0.1.0
  */
 export const config: Config.Config<LimitOptions> = Config.all({
   hostStop: limit("hostStop"),
+  announce: limit("announce"),
   appStart: limitOrNone("appStart"),
   appStop: limit("appStop"),
   hookStop: limit("hookStop"),
   drain: limitOrNone("drain"),
-  taskStop: limit("taskStop")
+  taskStop: limit("taskStop"),
+  finalWrite: limit("finalWrite"),
+  closing: limit("closing"),
+  extension: limitOrNone("extension")
 }).pipe(Config.nested("ambit"))
 
 /**
- * Sets limits from environment variables: `AMBIT_HOST_STOP`, `AMBIT_APP_START`,
- * `AMBIT_APP_STOP`, `AMBIT_HOOK_STOP`, `AMBIT_DRAIN`, `AMBIT_TASK_STOP`.
+ * Sets limits from environment variables: `AMBIT_HOST_STOP`, `AMBIT_ANNOUNCE`,
+ * `AMBIT_APP_START`, `AMBIT_APP_STOP`, `AMBIT_HOOK_STOP`, `AMBIT_DRAIN`,
+ * `AMBIT_TASK_STOP`, `AMBIT_FINAL_WRITE`, `AMBIT_CLOSING`, `AMBIT_EXTENSION`.
  *
  * **Details**
  *

@@ -95,12 +95,45 @@ export const TaskReport = Schema.Struct({
 export interface TaskReport extends Schema.Schema.Type<typeof TaskReport> {}
 
 /**
- * One hook (`App.onStop`) of an app.
+ * A phase of a stop; see `Shutdown` for what happens in each.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const StopPhase = Schema.Literals(["stopping", "draining", "interrupting", "finalWrite", "closing"])
+
+/**
+ * The type of `StopPhase`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type StopPhase = typeof StopPhase.Type
+
+/**
+ * A phase that the stop of a host went through, and the milliseconds it took.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export const PhaseReport = Schema.Struct({ phase: StopPhase, took: Schema.Finite })
+
+/**
+ * The type of `PhaseReport`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface PhaseReport extends Schema.Schema.Type<typeof PhaseReport> {}
+
+/**
+ * One hook (`App.onStop` or `Shutdown.on`) of an app.
  *
  * **Details**
  *
  * `took` and `within` are milliseconds: what it needed and what it was given.
  * A hook whose turn never came within the limits of its app is `neverStarted`.
+ * `phase` is that of `Shutdown.on`.
  *
  * @category models
  * @since 0.1.0
@@ -110,6 +143,7 @@ export const HookReport = Schema.Struct({
   outcome: Schema.Literals(["completed", "failed", "abandoned", "neverStarted"]),
   took: Schema.Finite,
   within: Schema.Finite,
+  phase: Schema.optionalKey(StopPhase),
   place: Schema.optionalKey(Schema.String),
   error: Schema.optionalKey(Schema.String)
 })
@@ -163,7 +197,10 @@ export interface AppReport extends Schema.Schema.Type<typeof AppReport> {}
  * **Details**
  *
  * `took` and `budget` are milliseconds, `startedAt` is the time of the begin in
- * milliseconds since 1970. It is a `Schema.Class`, so `Schema.encodeSync(ShutdownReport.ShutdownReport)`
+ * milliseconds since 1970. The report of a host has its `phases`; `extended` is how much more
+ * time was granted, in milliseconds, `hurried` is set when somebody lost patience, and
+ * `leftOpen` names what keeps the process alive, as far as the owner of the process
+ * (`NodeHost`) can tell. It is a `Schema.Class`, so `Schema.encodeSync(ShutdownReport.ShutdownReport)`
  * gives plain JSON. `ShutdownReport.format` gives a table for people.
  *
  * **Example** (A clean stop)
@@ -194,7 +231,11 @@ export class ShutdownReport extends Schema.Class<ShutdownReport>("@ambit/core/Sh
   budget: Schema.Finite,
   tasks: Schema.Array(TaskReport),
   hooks: Schema.Array(HookReport),
-  apps: Schema.Array(AppReport)
+  apps: Schema.Array(AppReport),
+  phases: Schema.optionalKey(Schema.Array(PhaseReport)),
+  extended: Schema.optionalKey(Schema.Finite),
+  hurried: Schema.optionalKey(Schema.Literal(true)),
+  leftOpen: Schema.optionalKey(Schema.Array(Schema.String))
 }) {
   /**
    * Whether everything ended in time and nothing failed: no task `failed`,

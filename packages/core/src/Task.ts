@@ -16,7 +16,7 @@ import { handed, spawn as spawnIn } from "./internal/spawn.ts"
 import { CurrentScope, CurrentTask, TaskTypeId } from "./internal/state.ts"
 import type { InvalidOption } from "./InvalidOption.ts"
 import type { ScopeClosed } from "./ScopeClosed.ts"
-import type { ShutdownReport, TaskKind, TaskOutcome } from "./ShutdownReport.ts"
+import type { ShutdownReport, StopPhase, TaskKind, TaskOutcome } from "./ShutdownReport.ts"
 import type { TaskScope } from "./TaskScope.ts"
 
 /**
@@ -134,6 +134,9 @@ export interface Task<out A = unknown, out E = unknown> {
  * - `onFailure`: `report` by default.
  * - `stopWithin`: how long the task may take from interrupt to end. The limit of
  *   its scope by default, and never longer.
+ * - `stopAt`: in which phase of a stop of its app or host it is interrupted.
+ *   `interrupting` (the default) is after hooks and drain; `stopping` is at once, for
+ *   what takes work in, and for delayed work that should not begin any more.
  *
  * @category models
  * @since 0.1.0
@@ -143,6 +146,7 @@ export interface SpawnOptions {
   readonly startImmediately?: boolean | undefined
   readonly onFailure?: OnFailure | undefined
   readonly stopWithin?: Duration.Input | undefined
+  readonly stopAt?: "stopping" | "interrupting" | undefined
 }
 
 /**
@@ -168,6 +172,7 @@ export interface TaskFailure {
  * - `Stopping`: a task was asked to stop. `Abandoned`: it did not in time.
  * - `ScopeStopping` and `ScopeClosed` tell the same of a scope.
  * - `AppState` tells every change of the state of an app.
+ * - `StopPhase` tells that the stop of a host has reached a phase; see `Shutdown`.
  *
  * @category models
  * @since 0.1.0
@@ -197,6 +202,7 @@ export type TaskEvent =
     readonly path: string
     readonly state: "starting" | "ready" | "stopping" | "stopped" | "failed"
   }
+  | { readonly _tag: "StopPhase"; readonly path: string; readonly phase: StopPhase }
 
 /**
  * Tells whether a value is a task handle.

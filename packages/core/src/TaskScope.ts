@@ -814,6 +814,7 @@ export const cancelAll: {
         const tasks = allTasksOf(scope).values()
         return interruptAll(
           () => tasks.next().value,
+          scope,
           shown(reason ?? "all tasks of the scope were cancelled"),
           now(scope.clock)
         )

@@ -36,16 +36,19 @@ import {
   makeLazily,
   roundMillis,
   type ShutdownReport,
+  type StopPhase,
   stuckPaths,
   summary
 } from "../ShutdownReport.ts"
-import { now, waitUntil, wallTimeOf } from "./clock.ts"
-import { awaitStopOf, deadlineAround, liveWithin, standstills, startClose } from "./close.ts"
+import { moment, now, waitUntil, wallTimeOf } from "./clock.ts"
+import { awaitStopOf, budgetOf, deadlineAround, interruptEarly, liveWithin, standstills, startClose } from "./close.ts"
 import { countsOf } from "./counts.ts"
+import { type CleanUpOf, CurrentCleanUp, type Hook, leftUntil, runHooks, runUntil } from "./hooks.ts"
 import type { HostImpl } from "./host.ts"
 import { awaitQuiet } from "./idle.ts"
 import { makeScope } from "./makeScope.ts"
 import { type AnyLayer, isBuiltBy } from "./memo.ts"
+import { type Share, shares } from "./pace.ts"
 import { placeOf } from "./place.ts"
 import { emit, listened, say } from "./say.ts"
 import { shown, shownCause } from "./shown.ts"
@@ -66,18 +69,14 @@ import {
 // State
 // -----------------------------------------------------------------------------
 
-export interface Hook {
-  readonly name: string
-  readonly run: Effect.Effect<unknown, unknown>
-  /** Milliseconds. */
-  readonly within: number
-}
-
 /** One life of an app, from a start to the stop after it. */
 export interface Life {
   readonly scope: ScopeImpl
   readonly resources: EffectScope.Closeable
+  /** Those of `App.onStop`. */
   readonly hooks: Array<Hook>
+  /** Those of `Shutdown.on`. */
+  readonly phaseHooks: Array<Hook>
   /** Why its start failed, if it did. */
   failure: Cause.Cause<unknown> | undefined
 }
@@ -87,6 +86,8 @@ export interface Stop {
   readonly reason: string
   readonly budget: Budget
   readonly hooks: Array<HookReport>
+  /** Whether it is no part of the stop of a host: then it goes through the phases by itself. */
+  readonly alone: boolean
   /** Whether a virtual clock was seen standing still. */
   stalled: boolean
   readonly done: Deferred.Deferred<ShutdownReport>
@@ -126,6 +127,8 @@ export class AppImpl {
   readonly host: HostImpl | undefined
   readonly clock: Clock.Clock
   readonly limits: Limits
+  /** Its own limit for a stop, if it has one. */
+  readonly ownStop: number | undefined
   /** The context of the layer build; replaced in part when an app it depends on has started anew. */
   context: Context.Context<never>
   /** What the layer provides, once started. */
@@ -148,6 +151,7 @@ export class AppImpl {
     readonly host: HostImpl | undefined
     readonly clock: Clock.Clock
     readonly limits: Limits
+    readonly ownStop: number | undefined
     readonly context: Context.Context<never>
     readonly build: (life: Life) => Effect.Effect<Context.Context<never>, unknown>
   }) {
@@ -157,6 +161,7 @@ export class AppImpl {
     this.host = options.host
     this.clock = options.clock
     this.limits = options.limits
+    this.ownStop = options.ownStop
     this.context = options.context
     this.build = options.build
     this.phase = { _tag: "Waiting", since: now(options.clock) }
@@ -164,11 +169,6 @@ export class AppImpl {
 }
 
 export const CurrentApp = Context.Service<AppImpl>("@ambit/core/App/CurrentApp")
-
-/** The scope of the app that this fiber cleans up for, in a hook or in the release of its resources. */
-const CurrentCleanUp = Context.Reference<ScopeImpl | undefined>("@ambit/core/internal/app/CurrentCleanUp", {
-  defaultValue: () => undefined
-})
 
 export const stateNames = {
   Waiting: "starting",
@@ -186,6 +186,7 @@ const move = (app: AppImpl, phase: AppPhase, scope: ScopeImpl | undefined): void
   if (scope !== undefined && listened(scope)) {
     emit(scope, { _tag: "AppState", path: app.path, state: stateNames[phase._tag] })
   }
+  app.host?.changed()
 }
 
 const isAlive = (app: AppImpl): boolean => lifeOf(app) !== undefined
@@ -288,7 +289,7 @@ const makeLife = (app: AppImpl): Life => {
     apart: false
   })
   scope.stop = (reason) => stop(app, reason)
-  return { scope, resources: EffectScope.makeUnsafe(), hooks: [], failure: undefined }
+  return { scope, resources: EffectScope.makeUnsafe(), hooks: [], phaseHooks: [], failure: undefined }
 }
 
 /** The name of the task that runs the start effect. */
@@ -452,6 +453,8 @@ const ownTasks = (scope: ScopeImpl): Array<TaskImpl> => [
 
 export interface Budget {
   readonly since: number
+  /** The begin on the clock of the deadlines, as those that follow. */
+  readonly from: number
   /** Hooks and drain end here. */
   readonly announceUntil: number
   /** Tasks are given up here. */
@@ -460,17 +463,23 @@ export interface Budget {
 }
 
 // A tenth is kept for the resources, and up to half of the rest for the tasks, whatever the hooks do.
-const budgetOf = (app: AppImpl, since: number): Budget => {
-  const deadline = Math.min(since + app.limits.appStop, deadlineAround(app.parent), app.host?.deadline ?? Infinity)
-  const whole = Math.max(0, deadline - since)
+const planOf = (app: AppImpl, scope: ScopeImpl): Budget => {
+  const since = now(app.clock)
+  const from = scope.pace.moment(since)
+  const deadline = Math.min(from + app.limits.appStop, deadlineAround(app.parent), app.host?.deadline ?? Infinity)
+  const whole = Math.max(0, deadline - from)
   const tasksUntil = deadline - whole / 10
   return {
     since,
-    announceUntil: tasksUntil - Math.min(app.limits.taskStop, (tasksUntil - since) / 2),
+    from,
+    announceUntil: tasksUntil - Math.min(app.limits.taskStop, (tasksUntil - from) / 2),
     tasksUntil,
     deadline
   }
 }
+
+const millisOf = (life: Life, { deadline, from, since }: Budget): number =>
+  budgetOf(life.scope.pace, since, from, deadline)
 
 /**
  * Begins the stop in this very call, and gives the wait for it. Apps that depend
@@ -516,8 +525,9 @@ const beginAlone = (app: AppImpl, reason: string): Effect.Effect<ShutdownReport>
   const phase = app.phase
   if (phase._tag !== "Starting" && phase._tag !== "Ready") return begin(app, reason)
   const { life } = phase
-  const budget = budgetOf(app, now(app.clock))
-  const stopping: Stop = { reason, budget, hooks: [], stalled: false, done: Deferred.makeUnsafe() }
+  const budget = planOf(app, life.scope)
+  const alone = app.host === undefined || app.host.root.state._tag === "Open"
+  const stopping: Stop = { reason, budget, hooks: [], alone, stalled: false, done: Deferred.makeUnsafe() }
   life.scope.stopsBy = budget.deadline
   life.scope.releasing = true
   move(app, { _tag: "Stopping", life, stop: stopping }, life.scope)
@@ -560,36 +570,72 @@ const reportSoFar = (app: AppImpl): ShutdownReport => {
   const phase = app.phase
   if ("report" in phase) return phase.report
   if (phase._tag !== "Stopping") return emptyReport(app, "an app that depends on it stops first")
-  const { budget, hooks, reason } = phase.stop
+  const { life, stop: { budget, hooks, reason } } = phase
   return makeLazily({
     path: app.path,
     reason,
     startedAt: wallTimeOf(app.clock, budget.since),
     took: roundMillis(now(app.clock) - budget.since),
-    budget: roundMillis(budget.deadline - budget.since),
+    budget: millisOf(life, budget),
     hooks: [...hooks],
     apps: []
   }, () => [])
 }
 
+const cleanUpOf = (app: AppImpl, life: Life, stop: Stop): CleanUpOf => ({
+  scope: life.scope,
+  context: app.context,
+  stop
+})
+
+/** The hooks of a phase, in a stop that is no part of the stop of a host. */
+const runPhase = (
+  app: AppImpl,
+  life: Life,
+  stopping: Stop,
+  phase: StopPhase,
+  deadline: number,
+  share: Share
+): Effect.Effect<void> =>
+  stopping.alone
+    ? runHooks(
+      cleanUpOf(app, life, stopping),
+      life.phaseHooks.filter((hook) => hook.phase === phase),
+      deadline,
+      share,
+      (report) => stopping.hooks.push(report)
+    )
+    : Effect.void
+
 const stopper = (app: AppImpl, life: Life, stopping: Stop): Effect.Effect<void> => {
-  const { clock } = app
   const { budget, hooks, reason } = stopping
+  const of = cleanUpOf(app, life, stopping)
+  const tell = (report: HookReport): void => void hooks.push(report)
   // The scope refuses new work from here on.
   const closing = startClose(life.scope, {
     reason,
-    within: budget.tasksUntil - budget.since,
+    within: budget.tasksUntil - budget.from,
     before: Effect.gen(function*() {
-      yield* runHooks(app, life, stopping)
+      const { announceUntil } = budget
+      if (stopping.alone) {
+        yield* interruptEarly(life.scope, reason)
+        yield* runPhase(app, life, stopping, "stopping", announceUntil, shares.announce)
+      }
+      yield* runHooks(of, life.hooks, announceUntil, shares.announce, tell)
+      yield* runPhase(app, life, stopping, "draining", announceUntil, shares.announce)
       yield* drain(app, life, stopping)
-      return stopping.stalled ? now(clock) : budget.tasksUntil
+      yield* runPhase(app, life, stopping, "interrupting", announceUntil, shares.announce)
+      app.host?.interrupting()
+      return stopping.stalled ? moment(life.scope) : budget.tasksUntil
     })
   })
   return Effect.gen(function*() {
     const closed = yield* closing
     if (standstills.has(closed)) stopping.stalled = true
     const released = yield* release(app, life, stopping)
-    const report = reportOf(app, stopping, closed, released)
+    yield* runPhase(app, life, stopping, "finalWrite", budget.deadline, shares.finalWrite)
+    yield* runPhase(app, life, stopping, "closing", budget.deadline, shares.all)
+    const report = reportOf(app, life, stopping, closed, released)
     if (stopping.stalled) standstills.add(report)
     finish(app, life, stopping, report)
   }).pipe(Effect.catchCause((cause) =>
@@ -605,12 +651,13 @@ const stopper = (app: AppImpl, life: Life, stopping: Stop): Effect.Effect<void> 
 
 const reportOf = (
   app: AppImpl,
+  life: Life,
   { budget, hooks, reason }: Stop,
   closed: ShutdownReport,
   released: Pick<AppReport, "resources" | "place" | "error">
 ): ShutdownReport => {
   const took = roundMillis(now(app.clock) - budget.since)
-  const whole = roundMillis(budget.deadline - budget.since)
+  const whole = millisOf(life, budget)
   const own = (line: Pick<AppReport, "outcome" | "error">): ShutdownReport =>
     makeLazily(
       {
@@ -651,100 +698,14 @@ const finish = (app: AppImpl, life: Life, stopping: Stop, report: ShutdownReport
   Deferred.doneUnsafe(stopping.done, Effect.succeed(report))
 }
 
-/** What is left until `until`; nothing once a virtual clock was seen standing still. */
-const left = (app: AppImpl, until: number, stopping: Stop): number =>
-  stopping.stalled ? 0 : Math.max(0, until - now(app.clock))
-
-/** Foreign clean-up that has run, or runs on after its time. */
-interface CleanUp {
-  readonly fiber: Fiber.Fiber<unknown, unknown>
-  readonly overran: boolean
-}
-
-/**
- * Runs foreign clean-up in a fiber of its own and waits for it up to a limit.
- * Past the limit it is interrupted and left alone.
- */
-const runWithin = (
-  app: AppImpl,
-  life: Life,
-  effect: Effect.Effect<unknown, unknown>,
-  limit: number,
-  stopping: Stop
-): Effect.Effect<CleanUp> =>
-  Effect.gen(function*() {
-    const fiber = Effect.runForkWith(Context.add(app.context, CurrentCleanUp, life.scope))(effect)
-    const end = yield* waitUntil(Fiber.await(fiber), app.clock, now(app.clock) + limit, () => 0)
-    if (end === "standstill") stopping.stalled = true
-    const overran = fiber.pollUnsafe() === undefined
-    if (overran) fiber.interruptUnsafe()
-    return { fiber, overran }
-  })
-
-const runHooks = (app: AppImpl, life: Life, stopping: Stop): Effect.Effect<void> =>
-  Effect.gen(function*() {
-    const hooks = [...life.hooks].toReversed()
-    for (let index = 0; index < hooks.length; index++) {
-      const hook = hooks[index]!
-      const path = `${app.path}/${hook.name}`
-      const remaining = left(app, stopping.budget.announceUntil, stopping)
-      // What the later hooks need is kept for them, up to an equal share of what is left.
-      const share = remaining / (hooks.length - index)
-      const kept = hooks.slice(index + 1).reduce((sum, later) => sum + Math.min(later.within, share), 0)
-      const limit = roundMillis(Math.min(hook.within, remaining - kept))
-      if (limit <= 0) {
-        stopping.hooks.push({ path, outcome: "neverStarted", took: 0, within: 0 })
-        say(app.context, "Error", `Hook ${path} did not run: no time was left for it; the stop goes on`, { hook: path })
-        continue
-      }
-      const begin = now(app.clock)
-      const ran = yield* runWithin(app, life, hook.run, limit, stopping)
-      const took = roundMillis(now(app.clock) - begin)
-      const exit = ran.fiber.pollUnsafe()
-      const report = hookReport(path, ran, exit, took, limit)
-      stopping.hooks.push(report)
-      if (report.outcome !== "completed") sayHook(app, report, exit)
-    }
-  })
-
-const hookReport = (
-  path: string,
-  { fiber, overran }: CleanUp,
-  exit: Exit.Exit<unknown, unknown> | undefined,
-  took: number,
-  within: number
-): HookReport => {
-  if (exit !== undefined && Exit.isSuccess(exit)) return { path, outcome: "completed", took, within }
-  // Interrupted by us, at its limit: it overran, also if it has ended since.
-  if (exit !== undefined && !(overran && Cause.hasInterruptsOnly(exit.cause))) {
-    return { path, outcome: "failed", took, within, error: shownCause(exit.cause) }
-  }
-  const place = exit === undefined ? placeOf(fiber) : undefined
-  return { path, outcome: "abandoned", took, within, ...(place === undefined ? {} : { place }) }
-}
-
-const sayHook = (app: AppImpl, report: HookReport, exit: Exit.Exit<unknown, unknown> | undefined): void => {
-  if (report.outcome === "failed" && exit !== undefined && Exit.isFailure(exit)) {
-    say(app.context, "Error", `Hook ${report.path} failed; the stop goes on`, { hook: report.path }, exit.cause)
-  } else {
-    const where = report.place === undefined ? "" : ` at ${report.place}`
-    say(
-      app.context,
-      "Error",
-      `Hook ${report.path} did not end within ${
-        Math.round(report.within)
-      } ms; it is given up${where}, and the stop goes on`,
-      { hook: report.path }
-    )
-  }
-}
-
 const drain = (app: AppImpl, life: Life, stopping: Stop): Effect.Effect<void> => {
   const limit = app.limits.drain
   if (limit === undefined) return Effect.void
   return Effect.gen(function*() {
-    const until = now(app.clock) + Math.min(limit, left(app, stopping.budget.announceUntil, stopping))
-    const end = yield* waitUntil(awaitQuiet(life.scope, false), app.clock, until, () => life.scope.live)
+    const { scope } = life
+    const left = leftUntil(cleanUpOf(app, life, stopping), stopping.budget.announceUntil, shares.announce)
+    const until = moment(scope) + Math.min(limit, left)
+    const end = yield* waitUntil(awaitQuiet(scope, false), scope, until, shares.announce, () => scope.live)
     if (end === "standstill") stopping.stalled = true
   })
 }
@@ -755,13 +716,9 @@ const release = (
   stopping: Stop
 ): Effect.Effect<Pick<AppReport, "resources" | "place" | "error">> =>
   Effect.gen(function*() {
-    const { fiber } = yield* runWithin(
-      app,
-      life,
-      EffectScope.close(life.resources, Exit.void),
-      left(app, stopping.budget.deadline, stopping),
-      stopping
-    )
+    const of = cleanUpOf(app, life, stopping)
+    const deadline = moment(life.scope) + leftUntil(of, stopping.budget.deadline, shares.resources)
+    const { fiber } = yield* runUntil(of, EffectScope.close(life.resources, Exit.void), deadline, shares.resources)
     const exit = fiber.pollUnsafe()
     if (exit === undefined) {
       const place = placeOf(fiber)

@@ -14,7 +14,7 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type { CallEnd, Job } from "../Blocking.ts"
 import type { TaskOutcome } from "../ShutdownReport.ts"
-import { now } from "./clock.ts"
+import { moment, now } from "./clock.ts"
 import { observeLater } from "./spawn.ts"
 import { defaultSettings, link, notify, running, type ScopeImpl, TaskImpl } from "./state.ts"
 import { abandon } from "./stopTask.ts"
@@ -87,13 +87,23 @@ export const leave = (call: CallImpl): void => {
   if (!call.over) becomeTask(call)
 }
 
+/** Ends what runs on threads, without its grace. */
+export const killCalls = (scope: ScopeImpl): void => {
+  for (const call of callsOf(scope)) {
+    if (call.task !== undefined) call.job.cancel(0)
+  }
+  for (const child of scope.children) killCalls(child)
+}
+
 /** A scope that has to end keeps some of its time to end threads, and gives the rest to what runs there. */
 const keptBack = 0.2
 
 const timeLeft = (scope: ScopeImpl): number => {
+  // Who has lost patience waits for no clean-up.
+  if (scope.pace.haste !== undefined) return 0
   let left = Infinity
   for (let at: ScopeImpl | undefined = scope; at !== undefined; at = at.parent) {
-    if (at.state._tag === "Stopping") left = Math.min(left, at.state.deadline - now(at.clock), at.stopWithin)
+    if (at.state._tag === "Stopping") left = Math.min(left, at.state.deadline - moment(at), at.stopWithin)
   }
   return Math.max(0, left * (1 - keptBack))
 }
@@ -109,6 +119,7 @@ const becomeTask = (call: CallImpl): void => {
   task.phase = {
     _tag: "Stopping",
     since: now(scope.clock),
+    from: moment(scope),
     reason: "nobody waits for the call any more",
     begun: true,
     lastEnd: undefined

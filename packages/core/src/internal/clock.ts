@@ -14,6 +14,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type { Pace, Share } from "./pace.ts"
 
 declare const performance: { now(): number }
 
@@ -56,22 +57,44 @@ const standstill = (clock: Clock.Clock, progress: () => number): Effect.Effect<W
     return "standstill" as const
   }).pipe(Effect.provideService(Clock.Clock, liveClock))
 
+/** Whose time a wait passes in. */
+export interface Timing {
+  readonly clock: Clock.Clock
+  readonly pace: Pace
+}
+
+/** The moment on the clock of the deadlines; see `pace.ts`. */
+export const moment = ({ clock, pace }: Timing): number => pace.moment(now(clock))
+
+/** How many milliseconds are left until a deadline. */
+export const timeLeft = ({ clock, pace }: Timing, deadline: number, share: Share): number =>
+  Math.max(0, pace.left(deadline, now(clock), share))
+
 /**
- * Waits for `done`, but not beyond `deadline` (a moment of `now(clock)`).
- * `progress` is any number that changes when the awaited work gets on.
+ * Waits for `done`, but not beyond `deadline`, or what haste leaves of it.
+ * `progress` is any number that changes when the awaited work gets on. `done` may
+ * be run again, when the pace changes.
  */
 export const waitUntil = (
   done: Effect.Effect<unknown>,
-  clock: Clock.Clock,
+  timing: Timing,
   deadline: number,
+  share: Share,
   progress: () => number
 ): Effect.Effect<WaitEnd> => {
+  const { clock, pace } = timing
   // Timers count whole milliseconds and drop the rest, so round up: a limit is never cut short. The tenth of
   // a microsecond is for deadlines that floating point puts a hair above a whole number.
-  const remaining = Math.max(0, Math.ceil(deadline - now(clock) - 1e-4))
-  const arms = [
+  const remaining = Math.max(0, Math.ceil(pace.left(deadline, now(clock), share) - 1e-4))
+  const { changed } = pace
+  const arms: Array<Effect.Effect<WaitEnd | "changed">> = [
     Effect.as(done, "done" as const),
-    Effect.as(clock.sleep(Duration.millis(remaining)), "deadline" as const)
+    Effect.as(clock.sleep(Duration.millis(remaining)), "deadline" as const),
+    ...(changed === undefined ? [] : [Effect.as(changed, "changed" as const)]),
+    ...(isVirtual(clock) ? [standstill(clock, progress)] : [])
   ]
-  return Effect.raceAllFirst(isVirtual(clock) ? [...arms, standstill(clock, progress)] : arms)
+  return Effect.flatMap(
+    Effect.raceAllFirst(arms),
+    (end) => end === "changed" ? waitUntil(done, timing, deadline, share, progress) : Effect.succeed(end)
+  )
 }

@@ -18,8 +18,9 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Queue from "effect/Queue"
 import { type AppReport, makeLazily, roundMillis, type ShutdownReport, type TaskReport } from "../ShutdownReport.ts"
-import { now, type WaitEnd, waitUntil, wallTimeOf } from "./clock.ts"
+import { moment, now, type WaitEnd, waitUntil, wallTimeOf } from "./clock.ts"
 import { addCounts, countLines, countsOf, noCounts } from "./counts.ts"
+import { type Pace, shares } from "./pace.ts"
 import { emit, listened, say } from "./say.ts"
 import { shown, shownCause } from "./shown.ts"
 import {
@@ -48,7 +49,7 @@ export interface CloseOptions {
   readonly within?: number | undefined
   /**
    * Runs after new spawns are refused and before the first interrupt, and gives
-   * the moment at which the tasks are given up. It must be bounded itself.
+   * the deadline at which the tasks are given up. It must be bounded itself.
    */
   readonly before?: Effect.Effect<number> | undefined
   /** Children that are over, and of which somebody else tells. */
@@ -67,6 +68,7 @@ export const deadlineAround = (scope: ScopeImpl | undefined): number => {
 // Open → Stopping. From here on nothing enters.
 export const beginStop = (scope: ScopeImpl, reason: string, within: number, told: Stopping["told"]): Stopping => {
   const since = now(scope.clock)
+  const from = scope.pace.moment(since)
   const children: Array<ScopeImpl> = []
   const leftovers: Array<TaskImpl> = []
   for (const child of scope.children) {
@@ -77,7 +79,8 @@ export const beginStop = (scope: ScopeImpl, reason: string, within: number, told
     _tag: "Stopping",
     reason,
     since,
-    deadline: Math.min(since + within, deadlineAround(scope.parent)),
+    from,
+    deadline: Math.min(from + within, deadlineAround(scope.parent)),
     counts: noCounts(),
     children: children.toReversed(),
     leftovers,
@@ -269,10 +272,24 @@ const inList = (scope: ScopeImpl): () => TaskImpl | undefined => {
   }
 }
 
-const inTree = (scope: ScopeImpl): () => TaskImpl | undefined => {
+export const inTree = (scope: ScopeImpl): () => TaskImpl | undefined => {
   const tasks = allTasksOf(scope).values()
   return () => tasks.next().value
 }
+
+/** Interrupts the tasks of a tree that want to stop as soon as the stop is announced, and does not wait. */
+export const interruptEarly = (scope: ScopeImpl, reason: string): Effect.Effect<void> => {
+  const early = earlyTasksOf(scope)
+  return early.length === 0 ? Effect.void : Effect.suspend(() => {
+    const tasks = early.values()
+    return interruptAll(() => tasks.next().value, scope, reason, now(scope.clock))
+  })
+}
+
+export const earlyTasksOf = (scope: ScopeImpl): Array<TaskImpl> => [
+  ...(scope.earlyTasks ? tasksOf(scope).filter((task) => task.settings.early) : []),
+  ...[...scope.children].flatMap(earlyTasksOf)
+]
 
 const closer = (scope: ScopeImpl, state: Stopping, options: CloseOptions): Effect.Effect<void> =>
   Effect.gen(function*() {
@@ -281,7 +298,7 @@ const closer = (scope: ScopeImpl, state: Stopping, options: CloseOptions): Effec
     yield* Effect.yieldNow
     const given = options.before === undefined ? Infinity : yield* options.before
     // Without a step before, the limit counts from the call, as the deadline does.
-    const begin = options.before === undefined ? state.since : now(clock)
+    const begin = options.before === undefined ? state.from : moment(scope)
     const until = Math.min(state.deadline, begin + scope.stopWithin, given)
 
     const stops = new Map<ScopeImpl, ChildStop>()
@@ -291,7 +308,7 @@ const closer = (scope: ScopeImpl, state: Stopping, options: CloseOptions): Effec
     // The clean-up of a task may make a scope, which is left to it until the tasks have ended.
     const lateChildren = () => [...scope.children].filter((child) => !isOver(child) && !stops.has(child))
     stopAll(state.children)
-    yield* interruptAll(inList(scope), state.reason, begin)
+    yield* interruptAll(inList(scope), scope, state.reason, options.before === undefined ? state.since : now(clock))
 
     const others = Effect.all([othersEnded(scope), ...state.children.map(othersDone)], { discard: true })
     const rest = Effect.gen(function*() {
@@ -306,13 +323,13 @@ const closer = (scope: ScopeImpl, state: Stopping, options: CloseOptions): Effec
       releaseBlocked(state)
       // Mostly nothing is left, and then there is no timer to start.
       if (scope.live > 0 || stops.size > 0 || scope.children.size > 0) {
-        end = yield* waitForAll(scope, until, rest, now(clock))
+        end = yield* waitForAll(scope, until, rest, moment(scope))
       }
     }
     if (end !== "done") {
       stopAll(lateChildren())
       // An app that is still at its hooks, or waits for its dependents, has not asked its tasks yet.
-      yield* interruptAll(inTree(scope), state.reason, now(clock))
+      yield* interruptAll(inTree(scope), scope, state.reason, now(clock))
       giveUpTree(scope, (task) => !waitsForClose(task))
       releaseBlocked(state)
       // Those that only waited for this get a turn to end by themselves.
@@ -322,7 +339,9 @@ const closer = (scope: ScopeImpl, state: Stopping, options: CloseOptions): Effec
       const sure = left.filter((stop) => endsBy(stop.scope, state.deadline)).map((stop) => stop.done)
       yield* Effect.all(sure, { discard: true })
       const slow = left.filter((stop) => stop.report === undefined).map((stop) => stop.done)
-      if (slow.length > 0) yield* waitUntil(Effect.all(slow), clock, state.deadline, () => liveWithin(scope))
+      if (slow.length > 0) {
+        yield* waitUntil(Effect.all(slow), scope, state.deadline, shares.all, () => liveWithin(scope))
+      }
     }
     const reports = [...stops.values()].map((stop) => stop.report ?? unfinishedReport(stop.scope, state))
     const report = makeReport(scope, state, reports, reportTasks(leftIn(scope, stops), state.since))
@@ -344,7 +363,7 @@ const rescue = (scope: ScopeImpl, state: Stopping, cause: Cause.Cause<unknown>):
   say(scope.context, "Error", `Ambit failed to close ${scope.path}; please report it`, { scope: scope.path }, cause)
   return Effect.ensuring(
     Effect.andThen(
-      Effect.suspend(() => interruptAll(inTree(scope), state.reason, state.since)),
+      Effect.suspend(() => interruptAll(inTree(scope), scope, state.reason, state.since)),
       Effect.sync(() => giveUpTree(scope, () => true))
     ),
     Effect.sync(() => finish(scope, state, makeLazily(report, () => standingLines(scope, state.since))))
@@ -356,12 +375,16 @@ const releaseBlocked = (state: Stopping): void => {
   Deferred.doneUnsafe(state.othersDone, Effect.void)
 }
 
+/** How much time a stop had in all, with what was granted since its begin. */
+export const budgetOf = (pace: Pace, since: number, from: number, deadline: number): number =>
+  roundMillis(deadline - from + pace.granted - (since - from))
+
 const identityOf = (scope: ScopeImpl, state: Stopping) => ({
   path: scope.path,
   reason: state.reason,
   startedAt: wallTimeOf(scope.clock, state.since),
   took: roundMillis(now(scope.clock) - state.since),
-  budget: roundMillis(state.deadline - state.since)
+  budget: budgetOf(scope.pace, state.since, state.from, state.deadline)
 })
 
 const makeReport = (
@@ -433,7 +456,7 @@ const unfinishedReport = (child: ScopeImpl, state: Stopping): ShutdownReport => 
 }
 
 // Waits in stages: to the earliest limit that a task has for itself, and at last to the deadline of the scope.
-// `released` is when those went on that waited for this close.
+// `released` is the moment at which those went on that waited for this close.
 const waitForAll = (
   scope: ScopeImpl,
   until: number,
@@ -441,10 +464,9 @@ const waitForAll = (
   released: number | undefined
 ): Effect.Effect<WaitEnd> =>
   Effect.suspend(() => {
-    const { clock } = scope
     const next = scope.ownLimits ? Math.min(until, nextOwnLimit(tasksOf(scope), released)) : until
-    return Effect.flatMap(waitUntil(ended, clock, next, () => liveWithin(scope)), (end) => {
-      if (end !== "deadline" || next >= until) return Effect.succeed(end)
+    return Effect.flatMap(waitUntil(ended, scope, next, shares.tasks, () => liveWithin(scope)), (end) => {
+      if (end !== "deadline" || next >= until || scope.pace.haste !== undefined) return Effect.succeed(end)
       giveUp(scope, tasksOf(scope).filter((task) => ownLimitOf(task, released) <= next))
       return waitForAll(scope, until, ended, released)
     })
@@ -458,7 +480,7 @@ const ownLimitOf = (task: TaskImpl, released: number | undefined): number => {
   const waits = released === undefined
     ? waitsForClose(task)
     : task.closesAwaited.some((awaited) => awaited !== task.scope)
-  return waits ? Infinity : Math.max(phase.since, released ?? phase.since) + settings.stopWithin
+  return waits ? Infinity : Math.max(phase.from, released ?? phase.from) + settings.stopWithin
 }
 
 const nextOwnLimit = (tasks: ReadonlyArray<TaskImpl>, released: number | undefined): number => {

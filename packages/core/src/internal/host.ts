@@ -3,6 +3,12 @@
  *
  * Starting → Ready → Stopping → Stopped
  *
+ * A stop goes through phases; see `phases.ts`. It is announced to all apps first,
+ * while all of them work. Then the layers unwind. When the last app has stopped,
+ * and what was provided around all of them is still there, comes the final write,
+ * and after the layers the closing. What these two may take is kept for them, if
+ * anybody has a hook there.
+ *
  * The layers stop the apps, since only they know who depends on whom. The host
  * stands beside with its deadline. When a tenth of the budget is left and the
  * layers still hang, it stops the remaining apps itself, out of order: better
@@ -16,6 +22,7 @@
  *
  * Invariants
  * - The first stop request wins; the others change nothing.
+ * - The final write runs once, whoever gets there first: the last app or the host. (Shutdown.test.ts)
  * - The stop of a host ends at its deadline whatever the layers do. (Host.test.ts)
  * - An app is reported by the unwinding if it had stopped before the host did, and
  *   by the close of the root if not: each task has one line. (Host.test.ts)
@@ -30,21 +37,37 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as EffectScope from "effect/Scope"
 import { HostFailed } from "../HostError.ts"
+import type { HostControl, Owner, StopStatus } from "../HostOwner.ts"
 import * as Limits from "../Limits.ts"
-import { type AppReport, makeLazily, roundMillis, type ShutdownReport, stuckPaths, summary } from "../ShutdownReport.ts"
+import {
+  type AppReport,
+  formatMillis,
+  makeLazily,
+  roundMillis,
+  type ShutdownReport,
+  type StopPhase,
+  stuckPaths,
+  summary,
+  type TaskReport
+} from "../ShutdownReport.ts"
 import { StoodStill } from "../TaskScope.ts"
-import { type AppImpl, withoutInterrupts } from "./app.ts"
-import { now, type WaitEnd, waitUntil, wallTimeOf } from "./clock.ts"
-import { standstills, startClose } from "./close.ts"
-import { countsOf } from "./counts.ts"
+import { type AppImpl, type Life, lifeOf, withoutInterrupts } from "./app.ts"
+import { killCalls } from "./calls.ts"
+import { moment, now, type WaitEnd, waitUntil, wallTimeOf } from "./clock.ts"
+import { budgetOf, earlyTasksOf, inTree, reportTasks, standstills, startClose } from "./close.ts"
+import { addCounts, countLines, countsOf } from "./counts.ts"
+import { runHooks } from "./hooks.ts"
 import { awaitQuiet } from "./idle.ts"
 import { makeScope } from "./makeScope.ts"
 import { refuseCycles, watched } from "./memo.ts"
+import { Pace, type Share, shares } from "./pace.ts"
+import { Phases } from "./phases.ts"
 import { placeOf } from "./place.ts"
-import { say } from "./say.ts"
-import { shownCause } from "./shown.ts"
-import { CurrentScope, isOver, type ScopeImpl, tasksOf } from "./state.ts"
+import { emit, listened, say } from "./say.ts"
+import { shown, shownCause } from "./shown.ts"
+import { CurrentScope, isOver, listOf, type ScopeImpl, type TaskImpl, tasksOf } from "./state.ts"
 import { interruptAll } from "./stopTask.ts"
+import { healthOf, treeOf } from "./tree.ts"
 
 export interface StopRequest {
   readonly reason: string
@@ -79,11 +102,34 @@ interface Unwinding {
   over: boolean
 }
 
+/** The stop of a host, as far as it has come. */
+interface HostStop {
+  readonly request: StopRequest
+  readonly since: number
+  /** The begin and the latest end on the clock of the deadlines. */
+  readonly from: number
+  readonly deadline: number
+  /** When the apps must have stopped. */
+  readonly appsUntil: number
+  readonly phases: Phases
+  /** The lives of the apps that ran when it began. */
+  readonly lives: ReadonlyArray<{ readonly app: AppImpl; readonly life: Life }>
+  /** The hooks that run beside the stop. */
+  readonly beside: Array<Fiber.Fiber<void>>
+  readonly written: Deferred.Deferred<void>
+  /** Whether a virtual clock was seen standing still. */
+  stalled: boolean
+}
+
 export class HostImpl {
   readonly [HostTypeId] = HostTypeId
   readonly name: string
   /** The scopes of the apps are its children, and its state is that of the stop. */
   readonly root: ScopeImpl
+  readonly limits: Limits.Limits
+  readonly owner: Owner
+  /** What the owner gets to see of it. */
+  readonly control: HostControl
   readonly apps = new Map<string, AppImpl>()
   readonly request = Deferred.makeUnsafe<StopRequest>()
   readonly ready = Deferred.makeUnsafe<void>()
@@ -95,10 +141,22 @@ export class HostImpl {
   releasing = 0
   /** Whether an app stopped because a virtual clock stood still. */
   stalled = false
+  stopping: HostStop | undefined = undefined
+  /** Whether its stop has ended. */
+  over = false
 
-  constructor(root: ScopeImpl) {
+  constructor(root: ScopeImpl, limits: Limits.Limits, owner: Owner) {
     this.name = root.name
     this.root = root
+    this.limits = limits
+    this.owner = owner
+    this.control = controlOf(this)
+    root.pace.watch(() => this.changed())
+  }
+
+  /** Tells the owner that something has changed. */
+  changed(): void {
+    this.owner.changed(this.control)
   }
 
   /** Whether this request was the first. */
@@ -126,6 +184,17 @@ export class HostImpl {
     settle(this)
   }
 
+  /** An app begins to interrupt its tasks. */
+  interrupting(): void {
+    if (this.stopping !== undefined) enter(this, this.stopping, "interrupting")
+  }
+
+  /** The layer of an app is being closed; what is below it stays for the final write, if it was the last app. */
+  whenGone(): Effect.Effect<void> {
+    const { stopping } = this
+    return stopping === undefined || someAlive(this) ? Effect.void : finalWrite(this, stopping)
+  }
+
   /** When a stop that begins now must have ended, if the start fails. */
   get deadline(): number {
     return unwindingOf(this, false)?.deadline ?? Infinity
@@ -141,6 +210,7 @@ export const CurrentHost = Context.Service<HostImpl>("@ambit/core/Host")
 export interface HostSettings {
   readonly name: string
   readonly limits: Limits.Limits
+  readonly owner: Owner
   readonly stopWhenIdle: boolean
   readonly onReport: (report: ShutdownReport) => Effect.Effect<void>
 }
@@ -153,16 +223,20 @@ export const launch = (
 ): Effect.Effect<ShutdownReport, unknown> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function*() {
-      const host = new HostImpl(makeScope({
+      const { limits, owner } = settings
+      const root = makeScope({
         name: settings.name,
         parent: undefined,
         clock,
+        pace: new Pace(limits.extension ?? 0, false),
         context,
         stopWithin: settings.limits.hostStop,
         owner: undefined,
         defaultForeground: false,
         apart: false
-      }))
+      })
+      const host = new HostImpl(root, limits, owner)
+      owner.launched(host.control)
       const layers = EffectScope.makeUnsafe()
       const memoMap = watched(refuseCycles(Layer.makeMemoMapUnsafe()), watchOf(host))
       const build = Effect.runForkWith(context.pipe(
@@ -179,17 +253,13 @@ export const launch = (
         Effect.andThen(whenBuilt(host, build), untilStop(host, settings))
       )))
       const failed = failureOf(host, waited)
-      const request = Exit.isSuccess(waited)
-        ? waited.value
-        : {
-          reason: Cause.hasInterruptsOnly(waited.cause) ? "it was interrupted" : reasonOf(failed),
-          exitCode: undefined,
-          failed: false
-        }
+      const request = Exit.isSuccess(waited) ? waited.value : yield* requestOf(host, waited.cause, failed)
 
       const report = yield* stop(host, request, build, layers, failed)
+      host.over = true
       say(context, report.clean ? "Info" : "Warn", summary(report), { host: host.name })
-      yield* giveReport(host, report, settings, clock)
+      owner.stopped(host.control, report)
+      yield* giveReport(host, report, settings)
       if (standstills.has(report)) {
         return yield* Effect.die(new StoodStill({ scope: host.name, stuck: stuckPaths(report) }))
       }
@@ -202,12 +272,26 @@ export const launch = (
     })
   )
 
+// Who asks for a stop may interrupt the host in the same moment, as the handlers of a signal do. The request says more.
+const requestOf = (
+  host: HostImpl,
+  cause: Cause.Cause<unknown>,
+  failed: Failure | undefined
+): Effect.Effect<StopRequest> =>
+  Cause.hasInterruptsOnly(cause) && Deferred.isDoneUnsafe(host.request)
+    ? Deferred.await(host.request)
+    : Effect.succeed({
+      reason: Cause.hasInterruptsOnly(cause) ? "it was interrupted" : reasonOf(failed),
+      exitCode: undefined,
+      failed: false
+    })
+
 // What unwinds at this moment. What is known to follow from an earlier failure may come after a while in which nothing
 // of it was seen, and shares its budget all the same.
 const unwindingOf = (host: HostImpl, follows: boolean): Unwinding | undefined => {
   const { root, unwinding } = host
   if (unwinding?.over !== true) return unwinding
-  return follows && now(root.clock) < unwinding.deadline - keptOf(root.stopWithin) ? unwinding : undefined
+  return follows && moment(root) < unwinding.deadline - keptOf(root.stopWithin) ? unwinding : undefined
 }
 
 // Begins an unwinding, or takes part in the one that goes on.
@@ -219,7 +303,13 @@ const unwind = (host: HostImpl, follows: boolean): Unwinding => {
   }
   const { clock, stopWithin } = host.root
   const since = now(clock)
-  const unwinding = { since, deadline: since + stopWithin, failures: [], stopped: new Map(), over: false }
+  const unwinding = {
+    since,
+    deadline: host.root.pace.moment(since) + stopWithin,
+    failures: [],
+    stopped: new Map(),
+    over: false
+  }
   host.unwinding = unwinding
   bound(host, unwinding)
   return unwinding
@@ -227,10 +317,10 @@ const unwind = (host: HostImpl, follows: boolean): Unwinding => {
 
 // What has failed is released before anybody hears of it, so the host sees to it that this ends.
 const bound = (host: HostImpl, unwinding: Unwinding): void => {
-  const { clock, context, stopWithin } = host.root
+  const { context, stopWithin } = host.root
   const until = unwinding.deadline - keptOf(stopWithin)
   Effect.runForkWith(context)(Effect.map(
-    waitUntil(Deferred.await(host.built), clock, until, () => unwinding.stopped.size),
+    waitUntil(Deferred.await(host.built), host.root, until, shares.layers, () => unwinding.stopped.size),
     (end) => {
       if (end === "done" || unwinding.over) return
       unwinding.over = !isBusy(host)
@@ -305,6 +395,8 @@ const whenBuilt = (host: HostImpl, build: Fiber.Fiber<unknown, unknown>): Effect
     Deferred.doneUnsafe(host.ready, Exit.void)
     const count = `${host.apps.size} ${host.apps.size === 1 ? "app" : "apps"}`
     say(host.root.context, "Info", `${host.name} is ready with ${count}`, { host: host.name })
+    sayTightLimits(host)
+    host.changed()
   })
 
 const untilStop = (host: HostImpl, settings: HostSettings): Effect.Effect<StopRequest> =>
@@ -328,50 +420,235 @@ const stop = (
 ): Effect.Effect<ShutdownReport> =>
   Effect.gen(function*() {
     const { root } = host
-    const { clock } = root
     // From here on a late request changes nothing, and `requestStop` says so.
     host.requestStop(request)
     say(root.context, "Info", `${host.name} stops: ${request.reason}`, { host: host.name })
     const unwinding = failure?.unwinding ?? request.unwinding
-    const since = unwinding?.since ?? now(clock)
+    const stopping = host.stopping = beginStop(host, request, unwinding?.since ?? now(root.clock))
+    const { appsUntil, since } = stopping
     const kept = keptOf(root.stopWithin)
-    const deadline = since + root.stopWithin
+    const early = earlyTasksOf(root)
     const progress = () => [...root.children].filter((child) => !isOver(child)).length
     let end = "done" as WaitEnd
     const ended = startClose(root, {
       reason: request.reason,
-      within: Math.max(0, deadline - now(clock)),
+      within: Math.max(0, appsUntil - moment(root)),
       told: unwinding?.stopped,
       before: Effect.gen(function*() {
+        const closing = yield* Fiber.join(unwound)
         const own = tasksOf(root).values()
-        yield* interruptAll(() => own.next().value, request.reason, since)
-        end = yield* waitUntil(Fiber.await(closing), clock, deadline - kept, progress)
-        return end === "standstill" ? now(clock) : deadline
+        yield* interruptAll(() => own.next().value, root, request.reason, now(root.clock))
+        end = yield* waitUntil(Fiber.await(closing), root, appsUntil - kept, shares.layers, progress)
+        return end === "standstill" ? moment(root) : appsUntil
       })
     })
-    const closing = Effect.runForkWith(root.context)(
-      Effect.ensuring(Fiber.interrupt(build), EffectScope.close(layers, Exit.void))
-    )
+    // Begins at once, so that a stop with nothing to announce is under way when this call returns.
+    const unwound = Effect.runForkWith(root.context)(Effect.map(announce(host, stopping, early), () => {
+      enter(host, stopping, "draining")
+      return Effect.runForkWith(root.context)(
+        Effect.ensuring(Fiber.interrupt(build), EffectScope.close(layers, Exit.void))
+      )
+    }))
     const closed = yield* ended
-    if (end === "deadline") yield* waitUntil(Fiber.await(closing), clock, deadline, progress)
+    const closing = yield* Fiber.join(unwound)
+    if (end === "deadline") yield* waitUntil(Fiber.await(closing), root, appsUntil, shares.layers, progress)
+    yield* finalWrite(host, stopping)
+    enter(host, stopping, "closing")
+    yield* runPhase(stopping, "closing", stopping.deadline, shares.all)
     const earlier = [...unwinding?.stopped.values() ?? []]
-    const report = makeReport(host, request, since, deadline, [...earlier, closed], closing)
-    if (end === "standstill" || host.stalled || standstills.has(closed)) standstills.add(report)
+    const report = makeReport(host, stopping, [...earlier, closed], linesOf(early, since), closing)
+    if (end === "standstill" || stopping.stalled || host.stalled || standstills.has(closed)) standstills.add(report)
     return report
   })
 
+const beginStop = (host: HostImpl, request: StopRequest, since: number): HostStop => {
+  const { limits, root } = host
+  const from = root.pace.moment(since)
+  const deadline = from + root.stopWithin
+  const lives = [...host.apps.values()].flatMap((app) => {
+    const life = lifeOf(app)
+    return life === undefined ? [] : { app, life }
+  })
+  const kept = (phase: "finalWrite" | "closing") =>
+    lives.some(({ life }) => life.phaseHooks.some((hook) => hook.phase === phase)) ? limits[phase] : 0
+  return {
+    request,
+    since,
+    from,
+    deadline,
+    appsUntil: deadline - kept("finalWrite") - kept("closing"),
+    phases: new Phases(),
+    lives,
+    beside: [],
+    written: Deferred.makeUnsafe(),
+    stalled: false
+  }
+}
+
+const enter = (host: HostImpl, stopping: HostStop, phase: StopPhase): boolean =>
+  stopping.phases.enter(phase, now(host.root.clock), (entered) => {
+    const { root } = host
+    say(root.context, "Debug", `${host.name} is ${phaseTexts[entered]}`, { host: host.name, phase: entered })
+    if (listened(root)) emit(root, { _tag: "StopPhase", path: root.path, phase: entered })
+    host.changed()
+    if (entered !== "draining" && entered !== "interrupting") return
+    stopping.beside.push(
+      Effect.runForkWith(root.context)(runPhase(stopping, entered, stopping.appsUntil, shares.announce))
+    )
+  })
+
+const phaseTexts: Record<StopPhase, string> = {
+  stopping: "stopping",
+  draining: "draining",
+  interrupting: "interrupting its tasks",
+  finalWrite: "at its final write",
+  closing: "closing"
+}
+
+/** Runs the hooks of a phase: those of different apps at the same time. */
+const runPhase = (
+  stopping: HostStop,
+  phase: StopPhase,
+  deadline: number,
+  share: Share
+): Effect.Effect<void> =>
+  Effect.forEach(
+    stopping.lives,
+    ({ app, life }) =>
+      runHooks(
+        { scope: life.scope, context: app.context, stop: stopping },
+        life.phaseHooks.filter((hook) => hook.phase === phase),
+        deadline,
+        share,
+        (report) => stopping.phases.reports.push(report)
+      ),
+    { concurrency: "unbounded", discard: true }
+  )
+
+/** Tells all apps, while all of them still work. */
+const announce = (host: HostImpl, stopping: HostStop, early: ReadonlyArray<TaskImpl>): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { limits, root } = host
+    enter(host, stopping, "stopping")
+    const tasks = early.values()
+    const deadline = Math.min(moment(root) + limits.announce, stopping.appsUntil)
+    return Effect.andThen(
+      interruptAll(() => tasks.next().value, root, stopping.request.reason, now(root.clock)),
+      runPhase(stopping, "stopping", deadline, shares.announce)
+    )
+  })
+
+const someAlive = (host: HostImpl): boolean => [...host.apps.values()].some((app) => lifeOf(app) !== undefined)
+
+/** The tasks are gone, and state may be saved. */
+const finalWrite = (host: HostImpl, stopping: HostStop): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (!enter(host, stopping, "finalWrite")) return Deferred.await(stopping.written)
+    const { limits, root } = host
+    const deadline = Math.min(moment(root) + limits.finalWrite, stopping.deadline)
+    // In a fiber of its own, for it belongs to the stop and not to the app that came last.
+    const writing = Effect.runForkWith(root.context)(Effect.gen(function*() {
+      yield* Effect.forEach(stopping.beside, Fiber.await, { discard: true })
+      yield* runPhase(stopping, "finalWrite", deadline, shares.finalWrite)
+    }))
+    writing.addObserver(() => Deferred.doneUnsafe(stopping.written, Exit.void))
+    return Deferred.await(stopping.written)
+  })
+
+/** The lines of tasks that have ended before the stop of their scope began. */
+const linesOf = (tasks: ReadonlyArray<TaskImpl>, since: number) =>
+  reportTasks(tasks.filter((task) => task.phase._tag === "Ended" && !listOf(task.scope).includes(task)), since)
+
+/** Nobody waits for hooks and drains any more, and everything is interrupted. */
+const hurry = (host: HostImpl, reason: string, within: number): void => {
+  const { root } = host
+  if (host.over || root.pace.haste !== undefined) return
+  host.requestStop({ reason, exitCode: undefined, failed: false })
+  const since = now(root.clock)
+  const text = `${host.name} is in a hurry (${reason}): everything is interrupted, and what is left has ${
+    formatMillis(within)
+  }`
+  say(root.context, "Warn", text, { host: host.name, reason })
+  root.pace.hurry(since, within)
+  Effect.runForkWith(root.context)(Effect.andThen(
+    interruptAll(inTree(root), root, reason, since),
+    Effect.sync(() => killCalls(root))
+  ))
+}
+
+/** Where the stop of a host is, and what it has left. */
+export const stopStatusOf = (host: HostImpl): StopStatus | undefined => {
+  const { root, stopping } = host
+  const phase = stopping?.phases.phase
+  if (stopping === undefined || phase === undefined) return undefined
+  return {
+    phase,
+    reason: stopping.request.reason,
+    exitCode: stopping.request.exitCode,
+    left: Math.max(0, root.pace.left(stopping.deadline, now(root.clock), shares.all)),
+    extended: root.pace.granted
+  }
+}
+
+const controlOf = (host: HostImpl): HostControl => ({
+  name: host.name,
+  limits: host.limits,
+  requestStop: ({ exitCode, failed, reason }) =>
+    host.requestStop({ reason: shown(reason), exitCode, failed: failed ?? false }),
+  hurry: (reason, within) => hurry(host, shown(reason), within),
+  tree: () => treeOf(host),
+  health: () => healthOf(host),
+  stop: () => stopStatusOf(host)
+})
+
+/** The stops of apps that depend on each other come one after the other. */
+const sayTightLimits = (host: HostImpl): void => {
+  const chain = longestChain([...host.apps.values()].map((app) => chainOf(app, new Map())))
+  if (chain.millis <= host.limits.hostStop) return
+  say(
+    host.root.context,
+    "Warn",
+    `The stops of ${chain.paths.join(" → ")} come one after the other and may take ${formatMillis(chain.millis)}; ` +
+      `${host.name} has ${
+        formatMillis(host.limits.hostStop)
+      } for all. Lower their stopWithin or raise that of the host`,
+    { host: host.name }
+  )
+}
+
+interface Chain {
+  readonly paths: ReadonlyArray<string>
+  readonly millis: number
+}
+
+const longestChain = (chains: ReadonlyArray<Chain>): Chain =>
+  chains.reduce((a, b) => b.millis > a.millis ? b : a, { paths: [], millis: 0 })
+
+// Only limits that somebody has set: the others follow what is left.
+const chainOf = (app: AppImpl, known: Map<AppImpl, Chain>): Chain => {
+  const found = known.get(app)
+  if (found !== undefined) return found
+  const rest = longestChain([...app.dependencies].map((dependency) => chainOf(dependency, known)))
+  const chain = app.ownStop === undefined
+    ? rest
+    : { paths: [app.path, ...rest.paths], millis: app.ownStop + rest.millis }
+  known.set(app, chain)
+  return chain
+}
+
 const makeReport = (
   host: HostImpl,
-  request: StopRequest,
-  since: number,
-  deadline: number,
+  { deadline, from, phases, request, since }: HostStop,
   reports: ReadonlyArray<ShutdownReport>,
+  early: ReadonlyArray<TaskReport>,
   closing: Fiber.Fiber<unknown, unknown>
 ): ShutdownReport => {
-  const { clock } = host.root
-  const took = roundMillis(now(clock) - since)
-  const budget = roundMillis(deadline - since)
+  const { clock, pace } = host.root
+  const end = now(clock)
+  const took = roundMillis(end - since)
+  const budget = budgetOf(pace, since, from, deadline)
   const layers = layersReport(host, closing, took, budget)
+  const leftOpen = host.owner.leftOpen()
   return makeLazily(
     {
       path: host.name,
@@ -380,11 +657,15 @@ const makeReport = (
       startedAt: wallTimeOf(clock, since),
       took,
       budget,
-      hooks: reports.flatMap((report) => report.hooks),
-      apps: [...reports.flatMap((report) => report.apps), ...(layers === undefined ? [] : [layers])]
+      hooks: [...phases.reports, ...reports.flatMap((report) => report.hooks)],
+      apps: [...reports.flatMap((report) => report.apps), ...(layers === undefined ? [] : [layers])],
+      phases: phases.told(end),
+      ...(pace.granted === 0 ? {} : { extended: pace.granted }),
+      ...(pace.haste === undefined ? {} : { hurried: true as const }),
+      ...(leftOpen.length === 0 ? {} : { leftOpen })
     },
-    () => reports.flatMap((report) => report.tasks),
-    countsOf(...reports)
+    () => [...early, ...reports.flatMap((report) => report.tasks)],
+    addCounts(countLines(early), countsOf(...reports))
   )
 }
 
@@ -419,12 +700,14 @@ const reportWithin = 1000
 const giveReport = (
   host: HostImpl,
   report: ShutdownReport,
-  settings: HostSettings,
-  clock: Clock.Clock
+  settings: HostSettings
 ): Effect.Effect<void> =>
   Effect.gen(function*() {
     const fiber = Effect.runForkWith(host.root.context)(Effect.suspend(() => settings.onReport(report)))
-    yield* waitUntil(Fiber.await(fiber), clock, now(clock) + reportWithin, () => 0)
+    const { root } = host
+    // Haste is over with the stop.
+    const timing = { clock: root.clock, pace: new Pace(0, true) }
+    yield* waitUntil(Fiber.await(fiber), timing, now(root.clock) + reportWithin, shares.all, () => 0)
     const exit = fiber.pollUnsafe()
     if (exit !== undefined && Exit.isSuccess(exit)) return
     fiber.interruptUnsafe()

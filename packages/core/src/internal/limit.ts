@@ -75,6 +75,30 @@ const within = (
 ): Result.Result<number, InvalidOption> =>
   value === undefined ? Result.succeed(Math.min(fallback, bound.millis)) : checkLimit(option, value, bound)
 
+// The phases around the stops of the apps get a tenth of a short host each.
+const phase = (
+  option: string,
+  value: Duration.Input | undefined,
+  fallback: number,
+  host: Bound
+): Result.Result<number, InvalidOption> =>
+  value === undefined ? Result.succeed(Math.min(fallback, host.millis / 10)) : checkLimit(option, value, host)
+
+/** The phases of a stop come one after the other, so those that are given must fit into the host together. */
+const checkSum = (
+  given: ReadonlyArray<Bound>,
+  host: Bound
+): Result.Result<void, InvalidOption> => {
+  const sum = given.reduce((all, limit) => all + limit.millis, 0)
+  if (sum <= host.millis) return Result.void
+  return refuse(
+    given.map((limit) => `${limit.name} (${formatMillis(limit.millis)})`).join(" + "),
+    formatMillis(sum),
+    `together they do not fit into ${host.name}, which is ${formatMillis(host.millis)}`,
+    "Lower some of them or raise the other"
+  )
+}
+
 /**
  * Checks limits against each other and fills in what is not given from `base`.
  * `names` are what whoever gave them calls them.
@@ -88,20 +112,31 @@ export const resolveLimits = (
     const hostStop = options.hostStop === undefined
       ? base.hostStop
       : yield* checkLimit(names.hostStop, options.hostStop)
-    const appStop = yield* within(names.appStop, options.appStop, base.appStop, {
-      name: names.hostStop,
-      millis: hostStop
-    })
+    const inHost = { name: names.hostStop, millis: hostStop }
+    const appStop = yield* within(names.appStop, options.appStop, base.appStop, inHost)
     const inApp = { name: names.appStop, millis: appStop }
     const noDrain = options.drain === "none" || (options.drain === undefined && base.drain === undefined)
-    return {
+    const limits = {
       hostStop,
+      announce: yield* phase(names.announce, options.announce, base.announce, inHost),
       appStart: options.appStart === undefined
         ? base.appStart
         : yield* checkOptionalLimit(names.appStart, options.appStart),
       appStop,
       hookStop: yield* within(names.hookStop, options.hookStop, base.hookStop, inApp),
       drain: noDrain ? undefined : yield* within(names.drain, options.drain, base.drain ?? appStop, inApp),
-      taskStop: yield* within(names.taskStop, options.taskStop, base.taskStop, inApp)
+      taskStop: yield* within(names.taskStop, options.taskStop, base.taskStop, inApp),
+      finalWrite: yield* phase(names.finalWrite, options.finalWrite, base.finalWrite, inHost),
+      closing: yield* phase(names.closing, options.closing, base.closing, inHost),
+      extension: options.extension === undefined
+        ? base.extension
+        : yield* checkOptionalLimit(names.extension, options.extension)
     }
+    yield* checkSum(
+      (["announce", "appStop", "finalWrite", "closing"] as const)
+        .filter((name) => options[name] !== undefined)
+        .map((name) => ({ name: names[name], millis: limits[name] })),
+      inHost
+    )
+    return limits
   })

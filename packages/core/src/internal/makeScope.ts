@@ -1,6 +1,8 @@
 import type * as Clock from "effect/Clock"
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
+import { Limits } from "../Limits.ts"
 import { joinPath } from "./names.ts"
+import { Pace } from "./pace.ts"
 import { type Owner, refusingScope, ScopeImpl } from "./state.ts"
 import { interruptTask } from "./stopTask.ts"
 
@@ -15,6 +17,8 @@ export const makeScope = (options: {
   readonly path?: string
   readonly parent: ScopeImpl | undefined
   readonly clock: Clock.Clock
+  /** Where it is neither that of the parent nor one of its own. */
+  readonly pace?: Pace
   readonly context: Context.Context<never>
   readonly stopWithin: number
   readonly owner: Owner | undefined
@@ -26,6 +30,7 @@ export const makeScope = (options: {
   const ordinal = parent === undefined ? 1 : parent.names.take(name)
   const scope = new ScopeImpl({
     ...options,
+    pace: options.pace ?? parent?.pace ?? new Pace(Context.get(options.context, Limits).extension ?? 0, true),
     path: options.path ?? joinPath(parent?.path ?? "", name, ordinal),
     forCleanUp,
     interruptTask

@@ -31,6 +31,7 @@ import { interruptFiber } from "./stopTask.ts"
 
 const failurePolicies = ["report", "stopApp", "stopHost", "ignore"] as const
 const kinds = ["foreground", "background"] as const
+const stopPhases = ["stopping", "interrupting"] as const
 
 const oneOf = (option: string, value: unknown, valid: ReadonlyArray<string>): InvalidOption | undefined =>
   valid.some((choice) => choice === value) ? undefined : new InvalidOption({
@@ -43,17 +44,19 @@ const oneOf = (option: string, value: unknown, valid: ReadonlyArray<string>): In
 const settingsOf = (scope: ScopeImpl, name: string, options: SpawnOptions): Settings | InvalidOption => {
   const task = joinPath(scope.path, name, 1)
   const onFailure = options.onFailure ?? "report"
+  const early = options.stopAt === "stopping"
   const invalid = oneOf(`onFailure of task "${task}"`, onFailure, failurePolicies) ??
-    (options.kind === undefined ? undefined : oneOf(`kind of task "${task}"`, options.kind, kinds))
+    (options.kind === undefined ? undefined : oneOf(`kind of task "${task}"`, options.kind, kinds)) ??
+    (options.stopAt === undefined ? undefined : oneOf(`stopAt of task "${task}"`, options.stopAt, stopPhases))
   if (invalid !== undefined) return invalid
   if (options.stopWithin === undefined) {
-    return onFailure === "report" ? defaultSettings : { onFailure, stopWithin: undefined }
+    return onFailure === "report" && !early ? defaultSettings : { onFailure, stopWithin: undefined, early }
   }
   const limit = checkLimit(`stopWithin of task "${task}"`, options.stopWithin, {
     name: `stopWithin of scope "${scope.path}"`,
     millis: scope.stopWithin
   })
-  return Result.isFailure(limit) ? limit.failure : { onFailure, stopWithin: limit.success }
+  return Result.isFailure(limit) ? limit.failure : { onFailure, stopWithin: limit.success, early }
 }
 
 export const spawn = <A, E, R>(
@@ -112,6 +115,7 @@ const fork = <A, E, R>(
     late ? pending : running
   )
   if (settings.stopWithin !== undefined) scope.ownLimits = true
+  if (settings.early) scope.earlyTasks = true
   link(scope, task)
   if (listened(scope)) emit(scope, { _tag: "Started", path: task.path, kind: task.kind })
 

@@ -25,6 +25,7 @@ import type { OnFailure, TaskEvent, TaskFailure, TaskStatus } from "../Task.ts"
 import type { CallImpl } from "./calls.ts"
 import { wallTimeOf } from "./clock.ts"
 import { joinPath, Names } from "./names.ts"
+import type { Pace } from "./pace.ts"
 import { shown } from "./shown.ts"
 
 // -----------------------------------------------------------------------------
@@ -39,6 +40,8 @@ export type Phase =
   | {
     readonly _tag: "Stopping"
     readonly since: number
+    /** The same on the clock of the deadlines. */
+    readonly from: number
     readonly reason: string
     readonly begun: boolean
     /** How the last of the tasks ended that were asked to stop with this one. */
@@ -67,9 +70,11 @@ export interface Settings {
   readonly onFailure: OnFailure
   /** Milliseconds, or `undefined` to follow the scope. */
   readonly stopWithin: number | undefined
+  /** Whether a stop interrupts it as soon as it is announced, and not only after hooks and drain. */
+  readonly early: boolean
 }
 
-export const defaultSettings: Settings = { onFailure: "report", stopWithin: undefined }
+export const defaultSettings: Settings = { onFailure: "report", stopWithin: undefined, early: false }
 
 // One for all tasks, so that a task that waits for no close costs no array.
 const none: ReadonlyArray<never> = []
@@ -188,6 +193,8 @@ export interface Stopping {
   readonly _tag: "Stopping"
   readonly reason: string
   readonly since: number
+  /** The begin and the latest end on the clock of the deadlines. */
+  readonly from: number
   readonly deadline: number
   /** What has become of the tasks so far. */
   readonly counts: Record<TaskOutcome, number>
@@ -229,6 +236,8 @@ export class ScopeImpl {
   readonly path: string
   readonly parent: ScopeImpl | undefined
   readonly clock: Clock.Clock
+  /** That of the scope around, if there is one. */
+  readonly pace: Pace
   /** The context the scope was made in: the loggers of everything it says. */
   readonly context: Context.Context<never>
   /** Milliseconds from interrupt to abandon. */
@@ -254,6 +263,8 @@ export class ScopeImpl {
     undefined
   /** Tasks with a limit of their own; while there is none, nobody looks for them. */
   ownLimits = false
+  /** Tasks that a stop interrupts when it is announced; while there is none, nobody looks for them. */
+  earlyTasks = false
   /** What its tasks run on threads, or have left there. */
   firstCall: CallImpl | undefined = undefined
   lastCall: CallImpl | undefined = undefined
@@ -284,6 +295,7 @@ export class ScopeImpl {
     readonly path: string
     readonly parent: ScopeImpl | undefined
     readonly clock: Clock.Clock
+    readonly pace: Pace
     readonly context: Context.Context<never>
     readonly stopWithin: number
     readonly owner: Owner | undefined
@@ -296,6 +308,7 @@ export class ScopeImpl {
     this.path = options.path
     this.parent = options.parent
     this.clock = options.clock
+    this.pace = options.pace
     this.context = options.context
     this.stopWithin = options.stopWithin
     this.owner = options.owner

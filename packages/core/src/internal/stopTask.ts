@@ -5,10 +5,11 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { formatMillis } from "../ShutdownReport.ts"
-import { now, realNow, waitUntil } from "./clock.ts"
+import { moment, now, realNow, waitUntil } from "./clock.ts"
+import { shares } from "./pace.ts"
 import { placeOf } from "./place.ts"
 import { emit, listened, say } from "./say.ts"
-import { CurrentTask, fiberOf, leaveLive, notify, type Phase, type TaskImpl } from "./state.ts"
+import { CurrentTask, fiberOf, leaveLive, notify, type Phase, type ScopeImpl, type TaskImpl } from "./state.ts"
 
 /** The phases of all tasks that are asked in one go, so that asking 100,000 allocates two. */
 interface StopPhases {
@@ -17,10 +18,10 @@ interface StopPhases {
   readonly unbegun: Phase
 }
 
-const stopPhases = (reason: string, since: number): StopPhases => ({
+const stopPhases = (reason: string, since: number, from: number): StopPhases => ({
   reason,
-  begun: { _tag: "Stopping", since, reason, begun: true, lastEnd: undefined },
-  unbegun: { _tag: "Stopping", since, reason, begun: false, lastEnd: undefined }
+  begun: { _tag: "Stopping", since, from, reason, begun: true, lastEnd: undefined },
+  unbegun: { _tag: "Stopping", since, from, reason, begun: false, lastEnd: undefined }
 })
 
 /**
@@ -85,15 +86,14 @@ export const sayAbandoned = (task: TaskImpl): void => {
 
 export const interruptTask = (task: TaskImpl, reason: string): Effect.Effect<boolean> =>
   Effect.withFiber((fiber) => {
-    requestStop(task, stopPhases(reason, now(task.scope.clock)), fiber.id)
+    requestStop(task, stopPhases(reason, now(task.scope.clock), moment(task.scope)), fiber.id)
     // A task that interrupts itself must not wait for its own end.
     if (task.phase._tag === "Ended") return Effect.succeed(true)
     if (fiber.getRef(CurrentTask) === task) return Effect.as(Effect.yieldNow, false)
     const { clock } = task.scope
-    const begin = now(clock)
-    const limit = limitOf(task)
+    const deadline = moment(task.scope) + limitOf(task)
     return Effect.map(
-      waitUntil(Effect.flatMap(fiberOf(task), Fiber.await), clock, begin + limit, () => 0),
+      waitUntil(Effect.flatMap(fiberOf(task), Fiber.await), task.scope, deadline, shares.tasks, () => 0),
       (end) => {
         if (end === "done" || task.fiber.pollUnsafe() !== undefined) return true
         if (task.phase._tag !== "Abandoned") {
@@ -116,11 +116,12 @@ const batchMillis = 4
  */
 export const interruptAll = (
   next: () => TaskImpl | undefined,
+  scope: ScopeImpl,
   reason: string,
   since: number
 ): Effect.Effect<void> =>
   Effect.withFiber((fiber) => {
-    const phases = stopPhases(reason, since)
+    const phases = stopPhases(reason, since, scope.pace.moment(since))
     const batch: Effect.Effect<void> = Effect.suspend(() => {
       const begin = realNow()
       for (let count = 1; count <= batchCount; count++) {

@@ -1,0 +1,95 @@
+/**
+ * How much time a stop has while it goes on: more when something in it asked
+ * for more, less when somebody has lost patience. One for a tree of scopes.
+ *
+ * Deadlines are moments on a clock of their own, which stands still for as long
+ * as more time was granted. So a grant moves all deadlines of a tree at once,
+ * and nobody has to be told but those who wait.
+ *
+ * Invariants
+ * - What is granted never adds up to more than `most`. (Shutdown.test.ts)
+ * - Patience is lost once and never comes back; what is granted later changes
+ *   nothing in it. (Shutdown.test.ts)
+ */
+import * as Effect from "effect/Effect"
+
+/** What of the time that is left after patience was lost is over for whom. */
+export const shares = {
+  /** Hooks and the drain are cut short at once. */
+  announce: 0,
+  tasks: 0.5,
+  resources: 0.7,
+  layers: 0.8,
+  finalWrite: 0.9,
+  all: 1
+} as const
+
+export type Share = typeof shares[keyof typeof shares]
+
+export class Pace {
+  /** How many milliseconds may be granted in all. */
+  readonly most: number
+  /** How many have been. */
+  granted = 0
+  /** When patience was lost, in real milliseconds, and how many more everything has. */
+  haste: { readonly since: number; readonly within: number } | undefined = undefined
+  private readonly watchers = new Set<() => void>()
+  private readonly steady: boolean
+
+  constructor(most: number, steady: boolean) {
+    this.most = most
+    this.steady = steady && most === 0
+  }
+
+  /** The moment on the clock of the deadlines. */
+  moment(now: number): number {
+    return now - this.granted
+  }
+
+  /** How many milliseconds are left until a deadline. */
+  left(deadline: number, now: number, share: Share): number {
+    const { haste } = this
+    const left = deadline - this.moment(now)
+    return haste === undefined ? left : Math.min(left, haste.since + haste.within * share - now)
+  }
+
+  /** Grants as much of what is asked for as may be granted, and gives it. */
+  grant(millis: number): number {
+    const more = this.haste === undefined ? Math.min(millis, this.most - this.granted) : 0
+    if (more <= 0) return 0
+    this.granted += more
+    this.tell()
+    return more
+  }
+
+  hurry(since: number, within: number): void {
+    if (this.haste !== undefined) return
+    this.haste = { since, within }
+    this.tell()
+  }
+
+  watch(look: () => void): () => void {
+    this.watchers.add(look)
+    return () => {
+      this.watchers.delete(look)
+    }
+  }
+
+  /** Completes when the pace changes; `undefined` when it never does. */
+  get changed(): Effect.Effect<void> | undefined {
+    if (this.steady) return undefined
+    return Effect.callback((resume) => {
+      const forget = this.watch(() => {
+        forget()
+        resume(Effect.void)
+      })
+      return Effect.sync(forget)
+    })
+  }
+
+  private tell(): void {
+    // Those that wait on may watch anew in this very call.
+    const watching = Array.from(this.watchers)
+    for (const look of watching) look()
+  }
+}

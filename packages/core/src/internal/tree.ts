@@ -1,0 +1,76 @@
+/**
+ * What is alive in a host, as plain data.
+ */
+import * as Deferred from "effect/Deferred"
+import type { Health, Tree, TreeApp, TreeCall, TreeTask } from "../Host.ts"
+import type { HostState } from "../HostOwner.ts"
+import { type AppImpl, stateNames } from "./app.ts"
+import { callsOf } from "./calls.ts"
+import { now } from "./clock.ts"
+import type { HostImpl } from "./host.ts"
+import { placeOf } from "./place.ts"
+import { type ScopeImpl, tasksOf } from "./state.ts"
+
+const treeTasks = (scope: ScopeImpl): Array<TreeTask> => [
+  ...tasksOf(scope).map((task) => ({
+    path: task.path,
+    kind: task.kind,
+    status: task.status._tag,
+    age: now(scope.clock) - task.startedAt,
+    place: placeOf(task.fiber)
+  })),
+  // An app inside of an app has a line of its own.
+  ...[...scope.children].filter((child) => child.stop === undefined).flatMap(treeTasks)
+]
+
+const treeCalls = (scope: ScopeImpl): Array<TreeCall> => [
+  ...callsOf(scope).map((call) => {
+    const state = call.job.state()
+    return {
+      task: call.taskPath,
+      name: call.name,
+      thread: state._tag === "Running" ? state.thread : undefined,
+      age: now(scope.clock) - call.startedAt
+    }
+  }),
+  ...[...scope.children].filter((child) => child.stop === undefined).flatMap(treeCalls)
+]
+
+const treeApp = (app: AppImpl): TreeApp => ({
+  path: app.path,
+  state: stateNames[app.phase._tag],
+  dependsOn: [...app.dependencies].map((dependency) => dependency.path),
+  tasks: scopesOf(app).flatMap(treeTasks),
+  calls: scopesOf(app).flatMap(treeCalls)
+})
+
+// Also what an earlier life had to give up.
+const scopesOf = (app: AppImpl): Array<ScopeImpl> =>
+  [...app.parent?.children ?? []].filter((scope) => scope.path === app.path)
+
+export const treeOf = (host: HostImpl): Tree => ({
+  path: host.name,
+  apps: [...host.apps.values()].map(treeApp)
+})
+
+export const hostStateOf = (host: HostImpl): HostState => {
+  switch (host.root.state._tag) {
+    case "Open":
+      return Deferred.isDoneUnsafe(host.ready) ? "running" : "starting"
+    case "Stopping":
+      return "stopping"
+    case "Closed":
+      return host.over ? "stopped" : "stopping"
+  }
+}
+
+export const healthOf = (host: HostImpl): Health => {
+  const state = hostStateOf(host)
+  const apps = [...host.apps.values()].map((app) => [app.path, stateNames[app.phase._tag]] as const)
+  return {
+    ready: state === "running" && apps.every(([, state]) => state === "ready"),
+    live: apps.every(([, state]) => state !== "failed"),
+    state,
+    apps: Object.fromEntries(apps)
+  }
+}
