@@ -1,5 +1,6 @@
 export * as BlockingPool from "./BlockingPool.ts"
 export * as MainCalls from "./MainCalls.ts"
+export * as NodeHost from "./NodeHost.ts"
 export { PoolStartFailed } from "./PoolStartFailed.ts"
 export * as SyncApp from "./SyncApp.ts"
 export * as Thread from "./Thread.ts"

@@ -23,6 +23,7 @@ import {
 import { threadUrl } from "../threadUrl.ts"
 import type { FunctionTable } from "./functionTable.ts"
 import type { PoolJob } from "./job.ts"
+import { trackThread } from "./liveThreads.ts"
 import {
   type AnswerFrame,
   isPrimitive,
@@ -142,6 +143,7 @@ export class PoolThread {
       transferList: [frames.port2, answers.port2],
       ...(options.resourceLimits === undefined ? {} : { resourceLimits: options.resourceLimits })
     })
+    trackThread(this.worker)
     this.port.on("message", (frame: ToMain) => {
       listener.frame(this, frame)
       this.drain()

@@ -10,7 +10,7 @@ import { textOf } from "./thrown.ts"
 const invalid = (option: string, value: unknown, problem: string, remedy: string) =>
   Result.fail(new InvalidOption({ option, value: textOf(value), problem, remedy }))
 
-const duration = (
+export const durationOf = (
   option: string,
   input: Duration.Input | undefined,
   fallback: number,
@@ -86,7 +86,7 @@ const saturationOf = (of: string, saturation: BlockingPoolOptions["saturation"])
         "Give it a share such as 0.75, or set saturation to \"none\""
       )
     }
-    return { threshold, every: yield* duration(`saturation.every of ${of}`, saturation?.every, 30_000, "more") }
+    return { threshold, every: yield* durationOf(`saturation.every of ${of}`, saturation?.every, 30_000, "more") }
   })
 
 const resources = new Set(["maxOldGenerationSizeMb", "maxYoungGenerationSizeMb", "codeRangeSizeMb", "stackSizeMb"])
@@ -129,18 +129,18 @@ export const settingsOf = (options: BlockingPoolOptions): Result.Result<PoolSett
     if (whenFull !== "wait" && whenFull !== "fail") {
       return yield* invalid(`whenFull of ${of}`, whenFull, "there is no such choice", "Choose \"wait\" or \"fail\"")
     }
-    const stopWithin = yield* duration(`stopWithin of ${of}`, options.stopWithin, 10_000, "more")
+    const stopWithin = yield* durationOf(`stopWithin of ${of}`, options.stopWithin, 10_000, "more")
     return {
       name,
       ...yield* sizes(of, options.threads),
       spare: options.spare === true,
       capacity: yield* wholeNumber(`capacity of ${of}`, options.capacity ?? 1000, 0),
       whenFull,
-      grace: yield* duration(`grace of ${of}`, options.grace, 1000, "zero"),
-      idleAfter: yield* duration(`idleAfter of ${of}`, options.idleAfter, 30_000, "more"),
+      grace: yield* durationOf(`grace of ${of}`, options.grace, 1000, "zero"),
+      idleAfter: yield* durationOf(`idleAfter of ${of}`, options.idleAfter, 30_000, "more"),
       stopWithin,
       resourceLimits: yield* resourceLimitsOf(of, options.resourceLimits),
       saturation: yield* saturationOf(of, options.saturation),
-      stalledAfter: yield* duration(`stalledAfter of ${of}`, options.stalledAfter, 60_000, "more")
+      stalledAfter: yield* durationOf(`stalledAfter of ${of}`, options.stalledAfter, 60_000, "more")
     }
   })

@@ -1,0 +1,30 @@
+/**
+ * What is still alive, for people who wait for it.
+ */
+import type { Tree } from "@ambit/core/Host"
+
+/** More lines than that nobody reads in such a moment. */
+const most = 50
+
+const seconds = (millis: number): string => `${(millis / 1000).toFixed(1)} s`
+
+const linesOf = ({ apps }: Tree): ReadonlyArray<string> =>
+  apps.flatMap((app) => [
+    ...app.tasks.map(({ age, kind, path, place, status }) =>
+      `${path} (${kind}, ${status.toLowerCase()}, ${seconds(age)}${place === undefined ? "" : `, at ${place}`})`
+    ),
+    ...app.calls.map(({ age, name, task, thread }) =>
+      `${task}/${name} (${thread === undefined ? "waits for a thread" : `on ${thread}`}, ${seconds(age)})`
+    ),
+    ...(app.state === "stopped" || app.state === "failed" ? [] : [`${app.path} (app, ${app.state})`])
+  ])
+
+/** A text of lines, or `undefined` when nothing is. */
+export const aliveText = (trees: ReadonlyArray<Tree>): string | undefined => {
+  const lines = trees.flatMap(linesOf)
+  if (lines.length === 0) return undefined
+  const more = lines.length - most
+  return [...lines.slice(0, most), ...(more > 0 ? [`… and ${more} more`] : [])]
+    .map((line) => `  ${line}\n`)
+    .join("")
+}

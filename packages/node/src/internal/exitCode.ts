@@ -1,0 +1,39 @@
+/**
+ * With which code the process ends.
+ */
+import type { ShutdownReport } from "@ambit/core/ShutdownReport"
+import * as Cause from "effect/Cause"
+import * as Exit from "effect/Exit"
+import * as Runtime from "effect/Runtime"
+import { constants } from "node:os"
+
+export const exitCodes = { clean: 0, failed: 1, abandoned: 70, forced: 71 } as const
+
+/** 128 and the number of the signal, as shells count. */
+export const codeOfSignal = (signal: string): number => {
+  const numbers: Readonly<Record<string, number>> = constants.signals
+  return 128 + (numbers[signal] ?? 0)
+}
+
+const gaveUp = ({ apps, hooks, tasks }: ShutdownReport): boolean =>
+  tasks.some((task) => task.outcome === "abandoned") ||
+  hooks.some((hook) => hook.outcome === "abandoned") ||
+  apps.some((app) => app.resources === "abandoned")
+
+/**
+ * A failure says more than what was given up, and that says more than the signal
+ * that began the stop.
+ */
+export const exitCodeOf = (
+  exit: Exit.Exit<unknown, unknown>,
+  uncaught: boolean,
+  reports: ReadonlyArray<ShutdownReport>,
+  signal: string | undefined
+): number => {
+  const interrupted = Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)
+  if (Exit.isFailure(exit) && !interrupted) return Runtime.getErrorExitCode(Cause.squash(exit.cause))
+  if (uncaught) return exitCodes.failed
+  if (reports.some(gaveUp)) return exitCodes.abandoned
+  if (signal !== undefined) return codeOfSignal(signal)
+  return interrupted ? codeOfSignal("SIGINT") : exitCodes.clean
+}
