@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { type ChildProcess, spawn } from "node:child_process"
+import { readFileSync } from "node:fs"
 
 export type Output = "stdout" | "stderr"
 
@@ -41,6 +42,8 @@ export interface ChildApp {
   /** Closes the pipe that an output goes into, as the end of `head` does. */
   readonly stopReading: (output: Output) => Effect.Effect<void>
   readonly send: (signal: NodeJS.Signals) => Effect.Effect<void>
+  /** Sends to the program that the child has started in place of itself; see `through`. */
+  readonly sendInside: (signal: NodeJS.Signals) => Effect.Effect<void>
   /** Waits for its end, and for the last of its output. */
   readonly end: Effect.Effect<ChildEnd, ChildAppTimeout>
 }
@@ -49,6 +52,10 @@ export interface ChildAppOptions {
   readonly cwd?: string | undefined
   /** Milliseconds for each wait; 10 seconds by default. */
   readonly within?: number | undefined
+  /** A command that starts the program in its stead, such as one that makes a namespace. */
+  readonly through?: ReadonlyArray<string> | undefined
+  /** More environment variables. */
+  readonly env?: Readonly<Record<string, string>> | undefined
 }
 
 /** Starts a program with the Node that runs the tests. */
@@ -58,7 +65,7 @@ export const childApp = (
 ): Effect.Effect<ChildApp, never, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
-      Effect.sync(() => new Child(args, options.cwd)),
+      Effect.sync(() => new Child(args, options)),
       (child) => Effect.andThen(Effect.sync(() => child.kill()), child.until(() => child.end !== undefined))
     ),
     (child) => faceOf(child, options.within ?? 10_000)
@@ -82,6 +89,7 @@ const faceOf = (child: Child, within: number): ChildApp => {
       }),
     stopReading: (output) => Effect.sync(() => void child.process[output]?.destroy()),
     send: (signal) => Effect.sync(() => child.send(signal)),
+    sendInside: (signal) => Effect.sync(() => child.sendInside(signal)),
     end: Effect.map(bounded("end", child.until(() => child.end !== undefined)), () => child.end!)
   }
 }
@@ -93,12 +101,13 @@ class Child {
   private readonly lookers = new Set<() => void>()
   private since = performance.now()
 
-  constructor(args: ReadonlyArray<string>, cwd: string | undefined) {
+  constructor(args: ReadonlyArray<string>, { cwd, env: more, through = [] }: ChildAppOptions) {
     // A runner that wants colors for itself does not want them in what the tests read.
     const { FORCE_COLOR: _, ...env } = process.env
-    this.process = spawn(process.execPath, args, {
+    const [command, ...before] = [...through, process.execPath]
+    this.process = spawn(command!, [...before, ...args], {
       cwd,
-      env: { ...env, NO_COLOR: "1" },
+      env: { ...env, NO_COLOR: "1", ...more },
       stdio: ["ignore", "pipe", "pipe"]
     })
     for (const output of ["stdout", "stderr"] as const) {
@@ -117,6 +126,13 @@ class Child {
   send(signal: NodeJS.Signals): void {
     this.since = performance.now()
     this.process.kill(signal)
+  }
+
+  sendInside(signal: NodeJS.Signals): void {
+    this.since = performance.now()
+    const { pid } = this.process
+    const [inside] = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").split(" ")
+    process.kill(Number(inside), signal)
   }
 
   kill(): void {

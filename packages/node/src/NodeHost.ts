@@ -14,8 +14,8 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Runtime from "effect/Runtime"
+import type { HealthFileFailed } from "./HealthFileFailed.ts"
 import { exitCodes as codes } from "./internal/exitCode.ts"
-import { type HealthFileFailed, writeHealth } from "./internal/healthFile.ts"
 import {
   currentProcess,
   giveBack,
@@ -24,6 +24,7 @@ import {
   takeProcess
 } from "./internal/mainProcess.ts"
 import { durationOf } from "./internal/settings.ts"
+import { writeHealth } from "./internal/writeHealth.ts"
 
 /**
  * How a process ends.
@@ -314,5 +315,3 @@ export const runMain = <ROut, E>(apps: Layer.Layer<ROut, E, Host.Host>, options:
  */
 export const healthFile = (path: string): Layer.Layer<never, HealthFileFailed, Host.Host> =>
   Layer.effectDiscard(writeHealth(path))
-
-export { HealthFileFailed } from "./internal/healthFile.ts"

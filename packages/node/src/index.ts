@@ -1,4 +1,5 @@
 export * as BlockingPool from "./BlockingPool.ts"
+export { HealthFileFailed } from "./HealthFileFailed.ts"
 export * as MainCalls from "./MainCalls.ts"
 export * as NodeHost from "./NodeHost.ts"
 export { PoolStartFailed } from "./PoolStartFailed.ts"
