@@ -21,7 +21,7 @@ import { answered, CallImpl, ended, leave } from "./internal/calls.ts"
 import { inlinePool } from "./internal/inline.ts"
 import { checkGrace, checkOptionalLimit } from "./internal/limit.ts"
 import { shown } from "./internal/shown.ts"
-import { CurrentScope, CurrentTask, type ScopeImpl } from "./internal/state.ts"
+import { CurrentTask, type ScopeImpl, scopeIn } from "./internal/state.ts"
 import { InvalidOption } from "./InvalidOption.ts"
 
 export * from "./BlockingError.ts"
@@ -252,9 +252,8 @@ const ask = (
     const pool = Context.getOrUndefined(context as Context.Context<Blocking>, Blocking)
     if (pool === undefined) return resume(Effect.die(noPool()))
     if (!isBlockingFunction(reference)) return resume(Effect.die(noReference(reference)))
-    const task = Context.get(context, CurrentTask)
-    const scope = task?.scope ?? Context.getOrUndefined(context as Context.Context<ScopeImpl>, CurrentScope)
-    const path = task?.path ?? scope?.path ?? ""
+    const scope = scopeIn(context)
+    const path = Context.get(context, CurrentTask)?.path ?? scope?.path ?? ""
     const call = scope === undefined ? undefined : new CallImpl(scope, path, options.name ?? reference.name, context)
     const job = pool.submit({
       reference,

@@ -1,9 +1,10 @@
 /**
  * The calls of blocking functions that the tasks of a scope have made.
  *
- * A fiber that waits for a thread is free as soon as it is interrupted, while
- * the thread may go on for a while. From then on the call is a task of the scope
- * by itself: a close waits for it, gives it up and reports it like any other.
+ * A fiber that waits for a thread, or for a promise, is free as soon as it is
+ * interrupted, while the work may go on for a while. From then on the work is a task
+ * of the scope by itself: a close waits for it, gives it up and reports it like any
+ * other.
  *
  * Invariants
  * - A call is in the list of its scope until no code of it runs any more, or a
@@ -109,28 +110,40 @@ const timeLeft = (scope: ScopeImpl): number => {
 }
 
 const becomeTask = (call: CallImpl): void => {
-  const { scope } = call
-  // Its report is out. The pool says what becomes of the thread.
-  if (scope.state._tag === "Closed") return
-  const name = `${call.taskPath.slice(scope.path.length + 1)}/${call.name}`
-  const task = new TaskImpl(scope, name, scope.names.take(name), false, defaultSettings, call.startedAt, running)
-  task.call = call
-  call.task = task
-  task.phase = {
-    _tag: "Stopping",
-    since: now(scope.clock),
-    from: moment(scope),
-    reason: "nobody waits for the call any more",
-    begun: true,
-    lastEnd: undefined
-  }
-  link(scope, task)
-  scope.names.keep(name)
   const ending = Effect.callback<void>((resume) => {
     call.end = () => resume(Effect.void)
   })
-  task.fiber = Effect.runForkWith(call.context)(ending, { uninterruptible: true })
+  const task = leaveBehind(call, "nobody waits for the call any more", ending)
+  if (task === undefined) return
+  task.call = call
+  call.task = task
+}
+
+/** What was begun in the name of a task, or of a scope where there is none, and may outlive the fiber that waits for it. */
+export interface Work {
+  readonly scope: ScopeImpl
+  readonly taskPath: string
+  readonly name: string
+  readonly context: Context.Context<never>
+  readonly startedAt: number
+}
+
+/**
+ * Makes a task of work whose fiber has left. `ending` ends with the work. A closed
+ * scope takes none: its report is out, and the pool says what becomes of a thread.
+ */
+export const leaveBehind = (work: Work, reason: string, ending: Effect.Effect<void>): TaskImpl | undefined => {
+  const { scope, taskPath } = work
+  if (scope.state._tag === "Closed") return undefined
+  const name = taskPath === scope.path ? work.name : `${taskPath.slice(scope.path.length + 1)}/${work.name}`
+  const task = new TaskImpl(scope, name, scope.names.take(name), false, defaultSettings, work.startedAt, running)
+  const since = now(scope.clock)
+  task.phase = { _tag: "Stopping", since, from: scope.pace.moment(since), reason, begun: true, lastEnd: undefined }
+  link(scope, task)
+  scope.names.keep(name)
+  task.fiber = Effect.runForkWith(work.context)(ending, { uninterruptible: true })
   observeLater(task)
+  return task
 }
 
 const outcomes: Record<CallEnd["_tag"], TaskOutcome> = {

@@ -325,6 +325,11 @@ export const CurrentTask = Context.Reference<TaskImpl | undefined>("@ambit/core/
 
 export const CurrentScope = Context.Service<ScopeImpl>("@ambit/core/TaskScope")
 
+/** The scope that work with this context belongs to: that of its task, or the one around. */
+export const scopeIn = (context: Context.Context<never>): ScopeImpl | undefined =>
+  Context.get(context, CurrentTask)?.scope ??
+    Context.getOrUndefined(context as Context.Context<ScopeImpl>, CurrentScope)
+
 /**
  * The scope that keeps new work out: `scope` itself, or a stopping or closed one
  * around it. An app does not mind what stops around it, since it works for others
