@@ -29,6 +29,8 @@ import type { TaskScope } from "./TaskScope.ts"
  * - `stopHost`: the record, and the whole host stops; `Host.launch` then fails.
  * - `ignore`: a record at level Debug. Failure hooks and events still get it.
  *
+ * Where `Job.run` has logged the failure already, in the name of the task, the record is at level Debug as well.
+ *
  * **Gotchas**
  *
  * In a scope without an app, both `stop…` close that scope. In an app without a

@@ -21,7 +21,8 @@ declare const performance: { now(): number }
 /** Real time, whatever clock the program runs on. */
 export const realNow = (): number => performance.now()
 
-const liveClock: Clock.Clock = Context.get(Context.empty(), Clock.Clock)
+/** The clock of everything that no one has given another. */
+export const liveClock: Clock.Clock = Context.get(Context.empty(), Clock.Clock)
 
 const isVirtual = (clock: Clock.Clock): boolean => clock !== liveClock
 

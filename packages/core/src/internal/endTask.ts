@@ -13,6 +13,7 @@ import { now } from "./clock.ts"
 import { startClose } from "./close.ts"
 import { emit, listened, say } from "./say.ts"
 import { type Ended, leaveLive, letGo, notify, type Phase, type ScopeImpl, type TaskImpl, unlink } from "./state.ts"
+import { failuresOf, wasToldIn } from "./told.ts"
 
 const outcomeOf = (task: TaskImpl, exit: Exit.Exit<unknown, unknown>): TaskOutcome => {
   if (task.call !== undefined) return task.call.outcome
@@ -125,9 +126,11 @@ const onFailure = (
   const stopping = scope.state._tag !== "Open"
   const consequence = consequenceOf(task)
   const after = formatMillis(at - task.startedAt)
+  // What a job of the task has said is not said twice.
+  const quiet = task.settings.onFailure === "ignore" || failuresOf(cause).every((failure) => wasToldIn(task, failure))
   say(
     context,
-    task.settings.onFailure === "ignore" ? "Debug" : stopping ? "Warn" : "Error",
+    quiet ? "Debug" : stopping ? "Warn" : "Error",
     `Task ${path} failed after ${after}; ${consequence}`,
     { task: path, age: after, consequence },
     cause
