@@ -1,7 +1,7 @@
 /**
  * Compares what a job costs with what is in it, and prints a table a kind.
  *
- *   pnpm speed:jobs       21 rounds, a minute
+ *   pnpm speed:jobs       21 rounds, some twenty seconds
  *   pnpm speed:jobs 5     five rounds
  */
 import { Blocking, Job, Task, TaskScope } from "@ambit/core"

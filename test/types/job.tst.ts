@@ -137,6 +137,23 @@ describe("Job.dispatch", () => {
     expect(handle).type.not.toBeCallableWith(Job.from(plain))
   })
 
+  it("of jobs that differ has all that any of them may give", () => {
+    const jobs = [Job.blocking(length), Job.from(load), Job.effect("never", (_: string) => Effect.never)]
+    const job = jobs[0]!
+    expect(Job.run(job)("a")).type.toBe<
+      Effect.Effect<number, Blocking.BlockingError | Cause.UnknownError, Blocking.Blocking>
+    >()
+    expect(Job.dispatch(job)("a")).type.toBe<
+      Effect.Effect<
+        Task.Task<number, Blocking.BlockingError | Cause.UnknownError>,
+        ScopeClosed | InvalidOption,
+        Blocking.Blocking | TaskScope.TaskScope
+      >
+    >()
+    const different = [Job.from(plain), Job.from(load)]
+    expect(Job.run(different[0]!)).type.not.toBeCallableWith("a")
+  })
+
   it("takes a job that needs fewer arguments wherever more are given", () => {
     expect(Job.effect("tick", () => Effect.void)).type.toBeAssignableTo<Job.Job<[event: string], void>>()
     expect(Job.effect("tick", () => Effect.void)).type.toBeAssignableTo<Job.Job<[event: string], unknown, "no", Db>>()

@@ -129,15 +129,7 @@ export type BlockingJob<Args extends ReadonlyArray<unknown>, A> = JobOf<
   (...args: Args) => Effect.Effect<A, BlockingError, Blocking.Blocking>
 >
 
-/**
- * The effect that comes of what a function returns: an effect is itself, a
- * generator is run as in `Effect.gen`, a promise is awaited, and everything else is
- * its value.
- *
- * @category models
- * @since 0.1.0
- */
-export type EffectOf<Returned> = Effect.Effect<SuccessOf<Returned>, ErrorOf<Returned>, ServicesOf<Returned>>
+// The effect that comes of what a function returns; see `effect`.
 
 type SuccessOf<Returned> = Returned extends Effect.Effect<infer A, infer _E, infer _R> ? A
   : Returned extends Generator<infer _Yielded, infer A, never> ? A
@@ -154,6 +146,13 @@ type ServicesOf<Returned> = Returned extends Effect.Effect<infer _A, infer _E, i
   : never
 
 type AnyEffect = Effect.Effect<unknown, unknown, unknown>
+
+type EffectJobOf<Args extends ReadonlyArray<unknown>, Returned> = EffectJob<
+  Args,
+  SuccessOf<Returned>,
+  ErrorOf<Returned>,
+  ServicesOf<Returned>
+>
 
 /**
  * Options for callbacks.
@@ -246,8 +245,7 @@ const refusal = (value: string, problem: string, remedy: string) =>
 export const effect = <Args extends ReadonlyArray<unknown>, Returned>(
   name: string,
   f: (...args: Args) => Returned
-): JobOf<"effect", (...args: Args) => EffectOf<Returned>> =>
-  effectJob(name, f as (...args: ReadonlyArray<unknown>) => unknown) as never
+): EffectJobOf<Args, Returned> => effectJob(name, f as (...args: ReadonlyArray<unknown>) => unknown) as never
 
 const effectJob = (name: string, f: (...args: ReadonlyArray<unknown>) => unknown): JobImpl =>
   make("effect", name, (...args) =>
@@ -523,7 +521,7 @@ export const from: {
    */
   <Args extends ReadonlyArray<unknown>, Returned>(
     f: (...args: Args) => Returned
-  ): JobOf<"effect", (...args: Args) => EffectOf<Returned>>
+  ): EffectJobOf<Args, Returned>
   /**
    * Makes a job of an object with a method `call`. See `from`.
    *
@@ -532,7 +530,7 @@ export const from: {
    */
   <Args extends ReadonlyArray<unknown>, Returned>(
     callable: WithCall<Args, Returned>
-  ): JobOf<"effect", (...args: Args) => EffectOf<Returned>>
+  ): EffectJobOf<Args, Returned>
 } = (callable: unknown) => {
   if (isJob(callable)) return callable as never
   if (isBlockingFunction(callable)) return blocking(callable) as never
@@ -592,6 +590,20 @@ const describe = (value: unknown): string => {
 // Running
 // -----------------------------------------------------------------------------
 
+// Of several jobs at once these are one function, with all that any of them may give.
+
+type Run<F extends Effectful> = [F] extends [(...args: infer Args) => Effect.Effect<infer A, infer E, infer R>]
+  ? (...args: Args) => Effect.Effect<A, E, R>
+  : never
+
+type Called<F extends Effectful> = [F] extends [(...args: infer Args) => Effect.Effect<infer A, infer _E, infer _R>]
+  ? (...args: Args) => A
+  : never
+
+type Spawned<F extends Effectful> = [F] extends [(...args: infer Args) => Effect.Effect<infer A, infer E, infer R>]
+  ? (...args: Args) => Effect.Effect<Task.Task<A, E>, ScopeClosed | InvalidOption, R | TaskScope>
+  : never
+
 const implOf = (job: JobOf<JobKind, Effectful>, operation: string): JobImpl => {
   if (isJob(job)) return job as JobImpl
   throw new InvalidOption({
@@ -643,7 +655,7 @@ const implOf = (job: JobOf<JobKind, Effectful>, operation: string): JobImpl => {
  * @category running
  * @since 0.1.0
  */
-export const run = <F extends Effectful>(job: JobOf<JobKind, F>): F => {
+export const run = <J extends JobOf<JobKind, Effectful>>(job: J): Run<J[typeof TypeId]> => {
   const { [TypeId]: begin, name } = implOf(job, "Job.run")
   return ((...args: ReadonlyArray<never>) =>
     Effect.catchCause(
@@ -732,18 +744,14 @@ export const dispatch: {
    * @category running
    * @since 0.1.0
    */
-  <Args extends ReadonlyArray<unknown>, A>(
-    job: JobOf<"callback", (...args: Args) => Effect.Effect<A, unknown, unknown>>
-  ): (...args: Args) => A
+  <J extends JobOf<"callback", Effectful>>(job: J): Called<J[typeof TypeId]>
   /**
    * Gives the function that starts the job as a task.
    *
    * @category running
    * @since 0.1.0
    */
-  <Args extends ReadonlyArray<unknown>, A, E, R>(
-    job: JobOf<"effect" | "blocking", (...args: Args) => Effect.Effect<A, E, R>>
-  ): (...args: Args) => Effect.Effect<Task.Task<A, E>, ScopeClosed | InvalidOption, R | TaskScope>
+  <J extends JobOf<"effect" | "blocking", Effectful>>(job: J): Spawned<J[typeof TypeId]>
 } = (job: JobOf<JobKind, Effectful>) => {
   const { [TypeId]: begin, call, name } = implOf(job, "Job.dispatch")
   return (call ?? ((...args: ReadonlyArray<unknown>) => Task.spawn(begin(...args as never), name))) as never
