@@ -137,9 +137,14 @@ describe("Job.dispatch", () => {
     expect(handle).type.not.toBeCallableWith(Job.from(plain))
   })
 
+  const blocks = Job.blocking(length)
+  const loads = Job.from(load)
+  const plainly = Job.from(plain)
+
   it("of jobs that differ has all that any of them may give", () => {
-    const jobs = [Job.blocking(length), Job.from(load), Job.effect("never", (_: string) => Effect.never)]
-    const job = jobs[0]!
+    const never = Job.effect("never", (text: string) => Effect.annotateLogs(Effect.never, "text", text))
+    const differ = (job: typeof blocks | typeof loads | typeof never) => job
+    const job = differ(never)
     expect(Job.run(job)("a")).type.toBe<
       Effect.Effect<number, Blocking.BlockingError | Cause.UnknownError, Blocking.Blocking>
     >()
@@ -150,8 +155,8 @@ describe("Job.dispatch", () => {
         Blocking.Blocking | TaskScope.TaskScope
       >
     >()
-    const different = [Job.from(plain), Job.from(load)]
-    expect(Job.run(different[0]!)).type.not.toBeCallableWith("a")
+    const noArgumentFits = (job: typeof plainly | typeof loads) => Job.run(job)
+    expect(noArgumentFits(loads)).type.not.toBeCallableWith("a")
   })
 
   it("takes a job that needs fewer arguments wherever more are given", () => {
