@@ -151,6 +151,10 @@ describe("what can be called", () => {
     for (const [value, message] of cases) {
       assert.include(refusalOf(() => Job.from(value as () => void)).message, message)
     }
+    for (const make of [Job.effect, Job.promise, Job.callback]) {
+      assert.include(refusalOf(() => make("job", Promise.resolve(1) as never)).message, "a promise\": it runs already")
+    }
+    assert.include(refusalOf(() => Job.from(Object.create(null))).message, "it cannot be called")
     const noReference = refusalOf(() => Job.blocking((() => 1) as never))
     assert.include(noReference.message, "Declare it with BlockingFunction.make")
   })

@@ -224,7 +224,8 @@ const refusal = (value: string, problem: string, remedy: string) =>
  *
  * **Failure**
  *
- * Throws `InvalidOption` for a name that no task could have.
+ * Throws `InvalidOption` for a name that no task could have, and for what cannot be
+ * called; see `from`.
  *
  * **Example** (A generator function)
  *
@@ -245,10 +246,11 @@ const refusal = (value: string, problem: string, remedy: string) =>
 export const effect = <Args extends ReadonlyArray<unknown>, Returned>(
   name: string,
   f: (...args: Args) => Returned
-): EffectJobOf<Args, Returned> => effectJob(name, f as (...args: ReadonlyArray<unknown>) => unknown) as never
+): EffectJobOf<Args, Returned> => effectJob(name, f) as never
 
-const effectJob = (name: string, f: (...args: ReadonlyArray<unknown>) => unknown): JobImpl =>
-  make("effect", name, (...args) =>
+const effectJob = (name: string, callable: unknown): JobImpl => {
+  const f = functionOf(callable)
+  return make("effect", name, (...args) =>
     // The function is called in here, so that no interrupt can come between it and those who wait for its promise.
     Effect.callback((resume) => {
       const returned = f(...args)
@@ -256,6 +258,7 @@ const effectJob = (name: string, f: (...args: ReadonlyArray<unknown>) => unknown
       if (isPromiseLike(returned)) return awaitPromise(name, returned, resume)
       resume(isGenerator(returned) ? Effect.gen(() => returned) : Effect.succeed(returned))
     }))
+}
 
 const isGenerator = (value: unknown): value is Generator<AnyEffect, unknown, never> =>
   typeof value === "object" && Object.prototype.toString.call(value) === "[object Generator]"
@@ -276,7 +279,8 @@ const isGenerator = (value: unknown): value is Generator<AnyEffect, unknown, nev
  *
  * **Failure**
  *
- * Throws `InvalidOption` for a name that no task could have.
+ * Throws `InvalidOption` for a name that no task could have, and for what cannot be
+ * called; see `from`.
  *
  * **Example** (What is told, can end)
  *
@@ -308,15 +312,14 @@ const isGenerator = (value: unknown): value is Generator<AnyEffect, unknown, nev
 export const promise = <Args extends ReadonlyArray<unknown>, A>(
   name: string,
   f: (signal: AbortSignal, ...args: Args) => PromiseLike<A>
-): EffectJob<Args, A, Cause.UnknownError> =>
-  make(
-    "effect",
-    name,
-    (...args) =>
-      Effect.callback((resume, signal) =>
-        awaitPromise(name, new Promise((resolve) => resolve(f(signal, ...args as never))), resume)
-      )
-  ) as never
+): EffectJob<Args, A, Cause.UnknownError> => {
+  const begin = functionOf(f) as (...args: ReadonlyArray<unknown>) => PromiseLike<unknown>
+  return make("effect", name, (...args) =>
+    // What is thrown in here is a rejection, too.
+    Effect.callback((resume, signal) =>
+      awaitPromise(name, new Promise((resolve) => resolve(begin(signal, ...args))), resume)
+    )) as never
+}
 
 /** Chosen, not measured; see `CallbackOptions`. */
 const defaultBudget = 50
@@ -338,8 +341,8 @@ const defaultBudget = 50
  *
  * **Failure**
  *
- * Throws `InvalidOption` for a name that no task could have, and for a budget that
- * is not positive.
+ * Throws `InvalidOption` for a name that no task could have, for a budget that is not
+ * positive, and for what cannot be called; see `from`.
  *
  * **Gotchas**
  *
@@ -368,31 +371,24 @@ export const callback = <Args extends ReadonlyArray<unknown>, A>(
 ): CallbackJob<Args, A> => {
   const budget = checkOptionalLimit(`budget of callback ${JSON.stringify(name)}`, options?.budget ?? defaultBudget)
   if (Result.isFailure(budget)) throw budget.failure
-  const call = budget.success === undefined ? f : withBudget(name, f, budget.success)
-  return make(
-    "callback",
-    name,
-    (...args) => Effect.sync(() => call(...args as never)),
-    call as JobImpl["call"]
-  ) as never
+  const called = functionOf(f)
+  const call = budget.success === undefined ? called : withBudget(name, called, budget.success)
+  return make("callback", name, (...args) => Effect.sync(() => call(...args)), call) as never
 }
 
-const withBudget = <Args extends ReadonlyArray<unknown>, A>(
-  name: string,
-  f: (...args: Args) => A,
-  budget: number
-) =>
-(...args: Args): A => {
-  const fiber = Fiber.getCurrent()
-  const clock = fiber === undefined ? liveClock : fiber.getRef(Clock.Clock)
-  const begin = now(clock)
-  try {
-    return f(...args)
-  } finally {
-    const took = now(clock) - begin
-    if (took > budget) sayOverBudget(name, took, budget, fiber?.context ?? Context.empty())
+const withBudget =
+  (name: string, f: (...args: ReadonlyArray<unknown>) => unknown, budget: number) =>
+  (...args: ReadonlyArray<unknown>): unknown => {
+    const fiber = Fiber.getCurrent()
+    const clock = fiber === undefined ? liveClock : fiber.getRef(Clock.Clock)
+    const begin = now(clock)
+    try {
+      return f(...args)
+    } finally {
+      const took = now(clock) - begin
+      if (took > budget) sayOverBudget(name, took, budget, fiber?.context ?? Context.empty())
+    }
   }
-}
 
 const sayOverBudget = (job: string, millis: number, limit: number, context: Context.Context<never>): void => {
   const took = formatMillis(millis)
@@ -534,23 +530,26 @@ export const from: {
 } = (callable: unknown) => {
   if (isJob(callable)) return callable as never
   if (isBlockingFunction(callable)) return blocking(callable) as never
+  return effectJob(nameOf(callable), callable) as never
+}
+
+/** The function to call, or the reason why there is none. */
+const functionOf = (callable: unknown): (...args: ReadonlyArray<unknown>) => unknown => {
   const reason = whyNot(callable)
   if (reason !== undefined) throw reason
-  return effectJob(
-    nameOf(callable as object),
-    typeof callable === "function"
-      ? callable as () => unknown
-      : (...args) => (callable as WithCall<ReadonlyArray<unknown>, unknown>).call(...args)
-  ) as never
+  return typeof callable === "function"
+    ? callable as () => unknown
+    : (...args) => (callable as WithCall<ReadonlyArray<unknown>, unknown>).call(...args)
 }
 
 const anonymous = "(anonymous)"
 
-const nameOf = (callable: object): string => {
-  const own = "name" in callable && typeof callable.name === "string" ? callable.name.replace(/^(?:bound )+/, "") : ""
+const nameOf = (callable: unknown): string => {
+  const named = hasProperty(callable, "name") ? callable.name : undefined
+  const own = typeof named === "string" ? named.replace(/^(?:bound )+/, "") : ""
   if (own.trim() !== "") return own
-  const ofClass = callable.constructor?.name
-  return typeof callable === "function" || ofClass === undefined || ofClass === "Object" ? anonymous : ofClass
+  const ofClass = typeof callable === "object" ? callable?.constructor?.name : undefined
+  return ofClass === undefined || ofClass === "Object" ? anonymous : ofClass
 }
 
 /** Why something can be no job. */
