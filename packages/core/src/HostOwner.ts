@@ -48,6 +48,8 @@ export interface StopStatus {
  * - `hurry` skips hooks and drain, interrupts everything and ends its threads. What is left gets `within`
  *   milliseconds. A host that was not asked to stop is.
  * - `tree`, `health` and `stop` tell how it stands; `stop` is `undefined` before the stop.
+ * - `left` is the milliseconds until it has ended at the latest, once it stops. A start that fails counts as well, for
+ *   it unwinds before the stop begins; when somebody recovers from it, `left` is `undefined` again.
  *
  * @category models
  * @since 0.1.0
@@ -64,6 +66,7 @@ export interface HostControl {
   readonly tree: () => Tree
   readonly health: () => Health
   readonly stop: () => StopStatus | undefined
+  readonly left: () => number | undefined
 }
 
 /**
@@ -72,8 +75,8 @@ export interface HostControl {
  * **Details**
  *
  * - `launched` and `stopped` are the first and the last that it hears of one.
- * - `changed` comes when a host is ready, when an app changes its state, when a stop gets to another
- *   phase, and when it gets more time.
+ * - `changed` comes when a host is ready, when an app changes its state, when a start begins to fail, when a
+ *   stop gets to another phase, and when it gets more time.
  * - `leftOpen` names what keeps the process alive, for the report.
  *
  * @category models

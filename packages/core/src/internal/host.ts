@@ -312,6 +312,7 @@ const unwind = (host: HostImpl, follows: boolean): Unwinding => {
   }
   host.unwinding = unwinding
   bound(host, unwinding)
+  host.changed()
   return unwinding
 }
 
@@ -339,7 +340,9 @@ const settle = (host: HostImpl): void => {
   Effect.runForkWith(host.root.context)(Effect.andThen(
     Effect.yieldNow,
     Effect.sync(() => {
-      if (host.starting && !isBusy(host)) unwinding.over = true
+      if (!host.starting || isBusy(host)) return
+      unwinding.over = true
+      host.changed()
     })
   ))
 }
@@ -598,8 +601,16 @@ const controlOf = (host: HostImpl): HostControl => ({
   hurry: (reason, within) => hurry(host, shown(reason), within),
   tree: () => treeOf(host),
   health: () => healthOf(host),
-  stop: () => stopStatusOf(host)
+  stop: () => stopStatusOf(host),
+  left: () => leftOf(host)
 })
+
+/** How much time the host has until it has ended, if it stops, or if it will unless somebody recovers. */
+const leftOf = (host: HostImpl): number | undefined => {
+  const { root, stopping } = host
+  const deadline = stopping?.deadline ?? unwindingOf(host, false)?.deadline
+  return deadline === undefined ? undefined : Math.max(0, root.pace.left(deadline, now(root.clock), shares.all))
+}
 
 /** The stops of apps that depend on each other come one after the other. */
 const sayTightLimits = (host: HostImpl): void => {

@@ -206,6 +206,7 @@ export class MainProcess {
   }
 
   private disarm(): void {
+    if (this.deadline === Infinity) return
     this.deadline = Infinity
     this.guardian?.arm(Infinity)
     clearTimeout(this.deadlineTimer)
@@ -251,24 +252,32 @@ export class MainProcess {
   }
 
   private changed(host: HostControl): void {
+    this.tell(host)
+    const left = host.left()
+    // Who had two signals waits for no budget any more.
+    if (this.received.length >= 2) return
+    if (left !== undefined) this.arm(left)
+    // Somebody has recovered from a start that failed.
+    else if (this.state._tag === "Running") this.disarm()
+  }
+
+  /** Tells the service manager what is new. */
+  private tell(host: HostControl): void {
+    const { told } = this
     const stop = host.stop()
     if (stop === undefined) {
-      if (!this.told.ready && host.health().ready) {
-        this.told.ready = true
-        this.notify("READY=1", `STATUS=${host.name} is ready`)
-      }
-      return
+      if (told.ready || !host.health().ready) return
+      told.ready = true
+      return this.notify("READY=1", `STATUS=${host.name} is ready`)
     }
-    if (stop.phase !== this.told.phase) {
-      if (this.told.phase === "") this.notify("STOPPING=1", `STATUS=${host.name} stops: ${stop.reason}`)
-      else this.notify(`STATUS=${host.name} stops: ${stop.phase}`)
-      this.told.phase = stop.phase
-      if (this.received.length < 2) this.arm(stop.left)
+    if (stop.phase !== told.phase) {
+      const begins = told.phase === ""
+      told.phase = stop.phase
+      this.notify(...begins ? ["STOPPING=1"] : [], `STATUS=${host.name} stops (${stop.reason}): ${stop.phase}`)
     }
-    if (stop.extended !== this.told.extended) {
-      this.told.extended = stop.extended
+    if (stop.extended !== told.extended) {
+      told.extended = stop.extended
       this.notify(`EXTEND_TIMEOUT_USEC=${Math.ceil(stop.left * 1000)}`)
-      if (this.received.length < 2) this.arm(stop.left)
     }
   }
 
