@@ -40,13 +40,13 @@ describe.skipIf(process.platform === "win32")("the hub as a program", { timeout:
     assert.isAtLeast(Number(process.versions.node.split(".")[0]), 26)
   })
 
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    it.live(`${signal} stops it within its limits, with a report of every app, hook and task, and the exit code 130`, () =>
+  for (const [signal, exitCode] of [["SIGINT", 130], ["SIGTERM", 143], ["SIGHUP", 129]] as const) {
+    it.live(`${signal} stops it within its limits, with a report of every app, hook and task, and the exit code ${exitCode}`, () =>
       Effect.gen(function*() {
         const hub = yield* start(yield* folder)
         yield* hub.send(signal)
         const { code, stdout, took } = yield* hub.end
-        assert.strictEqual(code, 130)
+        assert.strictEqual(code, exitCode)
         assert.isBelow(took, 5000)
         assert.match(stdout, /^hub stopped cleanly in /m)
         assert.match(stdout, table)
@@ -65,7 +65,7 @@ describe.skipIf(process.platform === "win32")("the hub as a program", { timeout:
       const hub = yield* start(yield* folder, "--stubborn")
       yield* hub.send("SIGINT")
       const { code, stderr, stdout, took } = yield* hub.end
-      assert.strictEqual(code, 130)
+      assert.strictEqual(code, 70)
       assert.isAtLeast(took, 1900)
       assert.isBelow(took, 4000)
       assert.match(stdout, /^hub stopped NOT cleanly in /m)
@@ -74,6 +74,23 @@ describe.skipIf(process.platform === "win32")("the hub as a program", { timeout:
       assert.match(place ?? "", /^refuseToStop \(.*stubborn\.ts:\d+:\d+\)$/)
       assert.deepStrictEqual(rowOf(stdout, "hub/digest")?.slice(1, 3), ["app", "stopped"])
       assert.match(stderr, /WARN +Task hub\/stubborn\/sulk did not stop within 2\.0 s/)
+    }))
+
+  it.live("a second Ctrl-C waits for nobody, and says who is still alive", () =>
+    Effect.gen(function*() {
+      const hub = yield* start(yield* folder, "--stubborn")
+      yield* hub.send("SIGINT")
+      yield* hub.waitFor("hub stops: SIGINT", "stderr")
+      yield* hub.send("SIGINT")
+      yield* hub.waitFor(/no more patience\. Still alive:\n(?: {2}.*\n)* {2}hub\/stubborn\/sulk \(background/, "stderr")
+      yield* hub.send("SIGINT")
+      const { code, stderr, took } = yield* hub.end
+      assert.strictEqual(code, 71)
+      assert.isBelow(took, 1500)
+      assert.match(
+        stderr,
+        /The process ends at once: a third signal \(SIGINT\)\. Still alive:\n {2}hub\/stubborn\/sulk /
+      )
     }))
 
   it.live("it ends by itself after the time it was given, also when a task refuses to", () =>
@@ -86,7 +103,7 @@ describe.skipIf(process.platform === "win32")("the hub as a program", { timeout:
       const [willing, stubborn] = yield* Effect.all(hubs.map((hub) => hub.end))
       assert.strictEqual(willing?.code, 0)
       assert.match(willing?.stdout ?? "", /^hub stopped cleanly in .*; reason: it has run for 1s\)$/m)
-      assert.strictEqual(stubborn?.code, 0)
+      assert.strictEqual(stubborn?.code, 70)
       assert.match(stubborn?.stdout ?? "", /^hub stopped NOT cleanly in /m)
     }))
 

@@ -3,7 +3,7 @@
  * beside this folder for how to read it.
  */
 import { Host, ShutdownReport } from "@ambit/core"
-import { BlockingPool, MainCalls, SyncApp } from "@ambit/node"
+import { BlockingPool, MainCalls, NodeHost, SyncApp } from "@ambit/node"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Effect, Layer, Option, Schema } from "effect"
@@ -62,12 +62,12 @@ const hub = Command.make("hub", options, (config) =>
     )
   )).pipe(
     Command.withDescription("Shows what this machine does and what changes in a folder, until Ctrl-C"),
-    // Around the host, so that the threads outlive the apps that use them.
-    Command.provide(({ json }) => Layer.merge(Screen.layer(json ? "stderr" : "stdout"), threads))
+    // Around the host: the threads outlive the apps that use them, and the process ends whatever they do.
+    Command.provide(({ json }) => Layer.mergeAll(Screen.layer(json ? "stderr" : "stdout"), threads, NodeHost.layer()))
   )
 
 Command.run(hub, { version: "0.1.0" }).pipe(
   // @effect-diagnostics-next-line strictEffectProvide:off
   Effect.provide(Layer.provideMerge(Log.layer, NodeServices.layer)),
-  NodeRuntime.runMain
+  NodeRuntime.runMain({ teardown: NodeHost.teardown })
 )

@@ -16,13 +16,7 @@ import * as Result from "effect/Result"
 import * as Runtime from "effect/Runtime"
 import type { HealthFileFailed } from "./HealthFileFailed.ts"
 import { exitCodes as codes } from "./internal/exitCode.ts"
-import {
-  currentProcess,
-  giveBack,
-  type MainProcess,
-  type ProcessSettings,
-  takeProcess
-} from "./internal/mainProcess.ts"
+import { currentProcess, type MainProcess, type ProcessSettings, takeProcess } from "./internal/mainProcess.ts"
 import { durationOf } from "./internal/settings.ts"
 import { writeHealth } from "./internal/writeHealth.ts"
 
@@ -179,7 +173,7 @@ export const layer = (options: NodeHostOptions = {}): Layer.Layer<never, Invalid
           return owned
         })
       ),
-      (owned) => Effect.sync(() => giveBack(owned))
+      (owned) => Effect.sync(() => owned.uninstall())
     )
     return owned.owner
   }))

@@ -57,6 +57,7 @@ type State =
 
 export class MainProcess {
   settings: ProcessSettings
+  installed = false
   /** Where its lines are logged. */
   context: Context.Context<never>
   /** The program, as far as it is known. */
@@ -88,6 +89,7 @@ export class MainProcess {
   // ---------------------------------------------------------------------------
 
   install(): void {
+    this.installed = true
     watchThreads()
     // Before others that interrupt the program: what asks for the stop says more than an interrupt.
     for (const signal of signals) process.prependListener(signal, this.onSignal)
@@ -100,14 +102,14 @@ export class MainProcess {
     }
   }
 
-  /** `false` when the process is about to end: then it listens until it has. */
-  uninstall(): boolean {
-    if (this.state._tag !== "Running") return false
+  /** Gives the process back. When it is about to end, it listens until it has. */
+  uninstall(): void {
+    if (this.state._tag !== "Running") return
+    this.installed = false
     for (const signal of signals) process.off(signal, this.onSignal)
     process.off("uncaughtException", this.onError)
     for (const stream of [process.stdout, process.stderr]) stream.off("error", ignoreClosed)
     clearInterval(this.watchdog)
-    return true
   }
 
   private move(state: State): void {
@@ -364,7 +366,7 @@ let current: MainProcess | undefined
 
 /** The process, for whoever owns it. A second owner takes part in what the first one has begun. */
 export const takeProcess = (settings: ProcessSettings, context: Context.Context<never>): MainProcess => {
-  if (current === undefined) {
+  if (current?.installed !== true) {
     current = new MainProcess(settings, context)
     current.install()
   } else {
@@ -374,10 +376,5 @@ export const takeProcess = (settings: ProcessSettings, context: Context.Context<
   return current
 }
 
-/** The process, if somebody owns it. */
+/** The latest that somebody owned: what it knows is needed for the exit code, also when it was given back. */
 export const currentProcess = (): MainProcess | undefined => current
-
-/** Gives the process back, unless it is about to end. */
-export const giveBack = (owned: MainProcess): void => {
-  if (owned.uninstall() && current === owned) current = undefined
-}
