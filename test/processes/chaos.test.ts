@@ -93,7 +93,7 @@ const reportOf = ({ stdout }: ChildEnd): ShutdownReport.ShutdownReport | undefin
   return Schema.decodeUnknownSync(ShutdownReport.ShutdownReport)(JSON.parse(line.slice("REPORT ".length)))
 }
 
-const failures: ReadonlyArray<Misbehaviour> = ["uncaught", "rejection", "throws-in-a-loop", "fails", "fails-at-start"]
+const failures = new Set<Misbehaviour>(["uncaught", "rejection", "throws-in-a-loop", "fails", "fails-at-start"])
 
 /** Holds what a program said of its end against what was seen of it. */
 const check = ({ program, signals }: Chaos, end: ChildEnd): void => {
@@ -111,7 +111,7 @@ const check = ({ program, signals }: Chaos, end: ChildEnd): void => {
     ...report.hooks.filter((hook) => hook.outcome === "abandoned"),
     ...report.apps.filter((app) => app.resources === "abandoned")
   ]
-  const mayFail = program.apps.some((app) => failures.includes(app))
+  const mayFail = program.apps.some((app) => failures.has(app))
   const codes = gaveUp.length > 0
     ? [70]
     : signals.map(({ signal }) => ({ SIGHUP: 129, SIGINT: 130, SIGTERM: 143 })[signal]).slice(0, 1)

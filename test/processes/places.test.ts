@@ -3,17 +3,16 @@
  */
 import { expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises"
-import { stripTypeScriptTypes } from "node:module"
+import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { rolldown } from "rolldown"
 import { childApp } from "../support/childApp.ts"
+import { compiled, install } from "../support/installed.ts"
 
 const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
 const places = at("../fixtures/places/")
-const packages = at("../../packages/")
 
 const temporary = Effect.acquireRelease(
   Effect.promise(() => mkdtemp(join(tmpdir(), "ambit-places-"))),
@@ -40,28 +39,22 @@ it.live("runs as TypeScript", () =>
 it.live("runs compiled, with the packages as they are published", () =>
   Effect.gen(function*() {
     const folder = yield* temporary
-    yield* said(at("../../node_modules/typescript/bin/tsc"), "-b", join(packages, "node"))
-    yield* Effect.promise(async () => {
-      await Promise.all(["core", "node"].map(async (name) => {
-        const installed = join(folder, "node_modules/@ambit", name)
-        const manifest = JSON.parse(await readFile(join(packages, name, "package.json"), "utf8"))
-        await mkdir(installed, { recursive: true })
-        await cp(join(packages, name, "dist"), join(installed, "dist"), { recursive: true })
-        await writeFile(
-          join(installed, "package.json"),
-          JSON.stringify({ ...manifest, exports: manifest.publishConfig.exports })
-        )
-      }))
-      await Promise.all(["effect", "markdown-table"].map((name) =>
-        symlink(join(packages, "core/node_modules", name), join(folder, "node_modules", name))
-      ))
-      await writeFile(join(folder, "package.json"), "{\"type\":\"module\"}")
-      await Promise.all(["main", "double"].map(async (name) => {
-        const source = stripTypeScriptTypes(await readFile(join(places, `${name}.ts`), "utf8"))
-        await writeFile(join(folder, `${name}.js`), source.replaceAll(".ts\"", ".js\""))
-      }))
-    })
+    yield* said(at("../../node_modules/typescript/bin/tsc"), "-b", compiled)
+    yield* Effect.promise(() => install(folder, [join(places, "main.ts"), join(places, "double.ts")]))
     expect(yield* said(join(folder, "main.js"))).toBe("42 on a thread\n")
+  }).pipe(Effect.scoped), limit)
+
+it.live("a host runs compiled, and ends on a signal with its exit code", () =>
+  Effect.gen(function*() {
+    const folder = yield* temporary
+    yield* said(at("../../node_modules/typescript/bin/tsc"), "-b", compiled)
+    yield* Effect.promise(() => install(folder, [at("../fixtures/hosts/greeter.ts")]))
+    const host = yield* childApp([join(folder, "greeter.js")])
+    yield* host.waitFor("hub is ready with 1 app")
+    yield* host.send("SIGTERM")
+    const { code, stdout } = yield* host.end
+    expect(code).toBe(143)
+    expect(stdout).toContain("hub stopped cleanly")
   }).pipe(Effect.scoped), limit)
 
 it.live("runs bundled, with the module and the code of threads as inputs of their own", () =>

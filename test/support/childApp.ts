@@ -104,8 +104,8 @@ class Child {
   constructor(args: ReadonlyArray<string>, { cwd, env: more, through = [] }: ChildAppOptions) {
     // A runner that wants colors for itself does not want them in what the tests read.
     const { FORCE_COLOR: _, ...env } = process.env
-    const [command, ...before] = [...through, process.execPath]
-    this.process = spawn(command!, [...before, ...args], {
+    const command = [...through, process.execPath, ...args]
+    this.process = spawn(command[0]!, command.slice(1), {
       cwd,
       env: { ...env, NO_COLOR: "1", ...more },
       stdio: ["ignore", "pipe", "pipe"]
