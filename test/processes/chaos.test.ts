@@ -150,9 +150,12 @@ describe.skipIf(process.platform === "win32")("a random host of apps that misbeh
           const { end, took } = yield* live(chaos)
           const what = `seed ${seed}: ${JSON.stringify(chaos)}, code ${end.code}, ${Math.round(took)} ms\n`
           assert.isBelow(took, chaos.program.stopWithin + 1000 + slack, what + end.stdout + end.stderr)
-          yield* Effect.try({
-            try: () => check(chaos, end),
-            catch: (error) => new Error(`${what}${String(error)}\n${end.stdout}\n${end.stderr}`)
+          yield* Effect.sync(() => {
+            try {
+              check(chaos, end)
+            } catch (error) {
+              assert.fail(`${what}${String(error)}\n${end.stdout}\n${end.stderr}`)
+            }
           })
         }).pipe(Effect.scoped), { concurrency: 2, discard: true }),
     count * 10_000 + 30_000

@@ -346,7 +346,7 @@ export interface Tree {
  * @category getters
  * @since 0.1.0
  */
-export const tree: Effect.Effect<Tree, never, Host> = Effect.map(current, treeOf)
+export const tree: Effect.Effect<Tree, never, Host> = Effect.map(current, (host) => treeOf(host))
 
 /**
  * What orchestrators ask a process, answered from the states of the apps.

@@ -47,7 +47,8 @@ export interface StopStatus {
  *   `failed`, `Host.launch` fails with `HostFailed` after the stop.
  * - `hurry` skips hooks and drain, interrupts everything and ends its threads. What is left gets `within`
  *   milliseconds. A host that was not asked to stop is.
- * - `tree`, `health` and `stop` tell how it stands; `stop` is `undefined` before the stop.
+ * - `tree`, `health` and `stop` tell how it stands; `stop` is `undefined` before the stop. `tree` takes how many tasks
+ *   of each scope it lists at most, for there may be very many.
  * - `left` is the milliseconds until it has ended at the latest, once it stops. A start that fails counts as well, for
  *   it unwinds before the stop begins; when somebody recovers from it, `left` is `undefined` again.
  *
@@ -63,7 +64,7 @@ export interface HostControl {
     readonly failed?: boolean | undefined
   }) => boolean
   readonly hurry: (reason: string, within: number) => void
-  readonly tree: () => Tree
+  readonly tree: (most?: number) => Tree
   readonly health: () => Health
   readonly stop: () => StopStatus | undefined
   readonly left: () => number | undefined

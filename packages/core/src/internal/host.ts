@@ -599,7 +599,7 @@ const controlOf = (host: HostImpl): HostControl => ({
   requestStop: ({ exitCode, failed, reason }) =>
     host.requestStop({ reason: shown(reason), exitCode, failed: failed ?? false }),
   hurry: (reason, within) => hurry(host, shown(reason), within),
-  tree: () => treeOf(host),
+  tree: (most) => treeOf(host, most),
   health: () => healthOf(host),
   stop: () => stopStatusOf(host),
   left: () => leftOf(host)

@@ -11,8 +11,8 @@ import type { HostImpl } from "./host.ts"
 import { placeOf } from "./place.ts"
 import { type ScopeImpl, tasksOf } from "./state.ts"
 
-const treeTasks = (scope: ScopeImpl): Array<TreeTask> => [
-  ...tasksOf(scope).map((task) => ({
+const treeTasks = (scope: ScopeImpl, most: number): Array<TreeTask> => [
+  ...tasksOf(scope).slice(0, most).map((task) => ({
     path: task.path,
     kind: task.kind,
     status: task.status._tag,
@@ -20,7 +20,7 @@ const treeTasks = (scope: ScopeImpl): Array<TreeTask> => [
     place: placeOf(task.fiber)
   })),
   // An app inside of an app has a line of its own.
-  ...[...scope.children].filter((child) => child.stop === undefined).flatMap(treeTasks)
+  ...[...scope.children].filter((child) => child.stop === undefined).flatMap((child) => treeTasks(child, most))
 ]
 
 const treeCalls = (scope: ScopeImpl): Array<TreeCall> => [
@@ -36,11 +36,11 @@ const treeCalls = (scope: ScopeImpl): Array<TreeCall> => [
   ...[...scope.children].filter((child) => child.stop === undefined).flatMap(treeCalls)
 ]
 
-const treeApp = (app: AppImpl): TreeApp => ({
+const treeApp = (app: AppImpl, most: number): TreeApp => ({
   path: app.path,
   state: stateNames[app.phase._tag],
   dependsOn: [...app.dependencies].map((dependency) => dependency.path),
-  tasks: scopesOf(app).flatMap(treeTasks),
+  tasks: scopesOf(app).flatMap((scope) => treeTasks(scope, most)),
   calls: scopesOf(app).flatMap(treeCalls)
 })
 
@@ -48,9 +48,10 @@ const treeApp = (app: AppImpl): TreeApp => ({
 const scopesOf = (app: AppImpl): Array<ScopeImpl> =>
   [...app.parent?.children ?? []].filter((scope) => scope.path === app.path)
 
-export const treeOf = (host: HostImpl): Tree => ({
+/** The tree of a host, with at most so many tasks of each scope. */
+export const treeOf = (host: HostImpl, most = Infinity): Tree => ({
   path: host.name,
-  apps: [...host.apps.values()].map(treeApp)
+  apps: [...host.apps.values()].map((app) => treeApp(app, most))
 })
 
 export const hostStateOf = (host: HostImpl): HostState => {

@@ -4,7 +4,7 @@
 import type { Tree } from "@ambit/core/Host"
 
 /** More lines than that nobody reads in such a moment. */
-const most = 50
+export const mostAlive = 50
 
 const seconds = (millis: number): string => `${(millis / 1000).toFixed(1)} s`
 
@@ -23,8 +23,7 @@ const linesOf = ({ apps }: Tree): ReadonlyArray<string> =>
 export const aliveText = (trees: ReadonlyArray<Tree>): string | undefined => {
   const lines = trees.flatMap(linesOf)
   if (lines.length === 0) return undefined
-  const more = lines.length - most
-  return [...lines.slice(0, most), ...(more > 0 ? [`… and ${more} more`] : [])]
+  return [...lines.slice(0, mostAlive), ...(lines.length > mostAlive ? ["… and more"] : [])]
     .map((line) => `  ${line}\n`)
     .join("")
 }

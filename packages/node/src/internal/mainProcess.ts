@@ -22,7 +22,7 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
-import { aliveText } from "./alive.ts"
+import { aliveText, mostAlive } from "./alive.ts"
 import { exitCodeOf, exitCodes } from "./exitCode.ts"
 import { Guardian, processNow } from "./guardian.ts"
 import { leftOpenSince, type Open, whatIsOpen } from "./leftOpen.ts"
@@ -43,6 +43,9 @@ export interface ProcessSettings {
 
 /** Milliseconds after its deadline at which the main thread ends the process, and the guardian if it does not. */
 const grace = { main: 100, guardian: 700 } as const
+
+/** Milliseconds from one look at what is alive to the next. */
+const textEvery = 500
 
 /** How long the threads have to end before the process does. */
 const threadsWithin = 250
@@ -178,7 +181,7 @@ export class MainProcess {
   }
 
   private alive(): string | undefined {
-    return aliveText([...this.hosts].map((host) => host.tree()))
+    return aliveText([...this.hosts].map((host) => host.tree(mostAlive)))
   }
 
   private say(level: "Info" | "Warn" | "Error", message: string, cause?: Cause.Cause<unknown>): void {
@@ -196,15 +199,17 @@ export class MainProcess {
   private arm(millis: number): void {
     this.deadline = processNow() + millis
     this.guardian ??= new Guardian(exitCodes.forced)
-    this.guardian.say(this.guardianText())
     this.guardian.arm(this.deadline + grace.guardian)
     clearTimeout(this.deadlineTimer)
     this.deadlineTimer = setTimeout(
       () => this.leaveNow("it did not end within its budget"),
       millis + grace.main
     ).unref()
-    // Where it hangs is best known shortly before.
-    this.textTimer ??= setInterval(() => this.guardian?.say(this.guardianText()), 1000).unref()
+    if (this.textTimer !== undefined) return
+    // What is alive now, and again and again: where it hangs is best known shortly before.
+    const tell = () => this.guardian?.say(this.guardianText())
+    tell()
+    this.textTimer = setInterval(tell, textEvery).unref()
   }
 
   private disarm(): void {
