@@ -1,0 +1,118 @@
+/**
+ * What a host tells those who run it.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import type { Program } from "../fixtures/hosts/run.ts"
+import { childApp } from "../support/childApp.ts"
+
+const run = fileURLToPath(new URL("../fixtures/hosts/run.ts", import.meta.url))
+const bin = fileURLToPath(new URL("../fixtures/bin", import.meta.url))
+
+const folder = Effect.acquireRelease(
+  Effect.sync(() => mkdtempSync(join(tmpdir(), "ambit-"))),
+  (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
+)
+
+/** Waits until something outside of this process has happened. */
+const until = (holds: () => boolean): Effect.Effect<void> =>
+  Effect.suspend(() => holds() ? Effect.void : Effect.andThen(Effect.sleep(10), until(holds)))
+
+const program: Program = { apps: ["works"], stopWithin: 1500, under: "NodeRuntime" }
+
+describe.skipIf(process.platform === "win32")("under systemd, a host", { timeout: 30_000 }, () => {
+  const start = Effect.fnUntraced(function*(program: Program, env: Readonly<Record<string, string>> = {}) {
+    const log = join(yield* folder, "notify.log")
+    const host = yield* childApp([run, JSON.stringify(program)], {
+      env: { NOTIFY_SOCKET: "/run/none", NOTIFY_LOG: log, PATH: `${bin}:${process.env["PATH"]}`, ...env }
+    })
+    yield* host.waitFor("hub is ready")
+    const told = () => existsSync(log) ? readFileSync(log, "utf8").trimEnd().split("\n") : []
+    return { host, told }
+  })
+
+  it.live("tells when it is ready, that it stops and why, and the phases", () =>
+    Effect.gen(function*() {
+      const { host, told } = yield* start(program)
+      yield* until(() => told().length > 0)
+      assert.deepStrictEqual(told(), ["READY=1 STATUS=hub is ready"])
+      yield* host.send("SIGTERM")
+      yield* host.end
+      yield* until(() => told().length === 6)
+      // Each is told by a program of its own, so they may overtake each other.
+      assert.sameMembers(told().slice(1), [
+        "STOPPING=1 STATUS=hub stops (SIGTERM): stopping",
+        ...["draining", "interrupting", "finalWrite", "closing"].map((phase) => `STATUS=hub stops (SIGTERM): ${phase}`)
+      ])
+    }))
+
+  it.live("asks for more time when something in its stop does", () =>
+    Effect.gen(function*() {
+      const { host, told } = yield* start({ ...program, apps: ["works", "asks-for-time"], extension: 2000 })
+      yield* host.send("SIGTERM")
+      const end = yield* host.end
+      assert.strictEqual(end.code, 143)
+      assert.include(end.stdout, "asks-for-time: flushed")
+      assert.include(end.stdout, "asks-for-time asked for 2.0 s more to stop (much to flush); it got 2.0 s")
+      const [, micros] = /EXTEND_TIMEOUT_USEC=(\d+)/.exec(told().join("\n")) ?? []
+      assert.isAtLeast(Number(micros), 2_500_000)
+      assert.isAtMost(Number(micros), 3_500_000)
+    }))
+
+  it.live("gives a sign of life twice as often as it must", () =>
+    Effect.gen(function*() {
+      const { told } = yield* start(program, { WATCHDOG_USEC: "200000" })
+      yield* until(() => told().filter((line) => line === "WATCHDOG=1").length >= 3)
+    }))
+
+  it.live("gives none when the watchdog is for another process", () =>
+    Effect.gen(function*() {
+      const { host, told } = yield* start(program, { WATCHDOG_USEC: "1000", WATCHDOG_PID: "1" })
+      yield* until(() => told().length > 0)
+      yield* host.send("SIGTERM")
+      yield* host.end
+      assert.notInclude(told(), "WATCHDOG=1")
+    }))
+
+  it.live("says once when systemd cannot be told, and goes on", () =>
+    Effect.gen(function*() {
+      const { host } = yield* start(program, { PATH: "/nowhere" })
+      yield* host.waitFor("systemd is not told how this process is")
+      yield* host.send("SIGTERM")
+      const end = yield* host.end
+      assert.strictEqual(end.code, 143)
+      assert.strictEqual(end.stdout.split("systemd is not told").length, 2)
+    }))
+})
+
+describe.skipIf(process.platform === "win32")("a health file", { timeout: 30_000 }, () => {
+  it.live("is ready when all apps are, and not once the host stops", () =>
+    Effect.gen(function*() {
+      const path = join(yield* folder, "health.json")
+      const health = () => existsSync(path) ? JSON.parse(readFileSync(path, "utf8")) : {}
+      const host = yield* childApp([run, JSON.stringify({ ...program, apps: ["works", "slow"], healthFile: path })])
+      yield* host.waitFor("hub is ready")
+      yield* until(() => health().ready === true)
+      assert.deepStrictEqual(health(), {
+        ready: true,
+        live: true,
+        state: "running",
+        apps: { "hub/works": "ready", "hub/slow": "ready" }
+      })
+      yield* host.send("SIGTERM")
+      yield* host.end
+      assert.deepInclude(health(), { ready: false, state: "stopping" })
+    }))
+
+  it.live("that cannot be written keeps the host from starting, and says where", () =>
+    Effect.gen(function*() {
+      const host = yield* childApp([run, JSON.stringify({ ...program, healthFile: "/nowhere/health.json" })])
+      const end = yield* host.end
+      assert.strictEqual(end.code, 1)
+      assert.include(end.stdout, "The health of the host cannot be written to /nowhere/health.json")
+    }))
+})
