@@ -84,4 +84,17 @@ describe("a shutdown report", () => {
     assert.isTrue(ShutdownReport.format(report, { rows: 2 }).endsWith("… and 248 more"))
     assert.strictEqual(ShutdownReport.format(report, { rows: 250 }).split("\n").length, 253)
   })
+
+  it("says below the table that it was hurried, got more time, and what it left open", () => {
+    const fields = { extended: 2000, hurried: true as const, leftOpen: ["timer", "server on ::1:80"] }
+    const report = new ShutdownReport.ShutdownReport({ ...empty, ...fields })
+    const notes = [
+      "Hooks and waits were cut short, since somebody lost patience.",
+      "2.0 s more than its limit were granted.",
+      "Still open: timer, server on ::1:80."
+    ]
+    assert.deepStrictEqual(ShutdownReport.format(report).split("\n").slice(1), notes)
+    const withTask = new ShutdownReport.ShutdownReport({ ...report, tasks: [task("interrupted", 1)] })
+    assert.deepStrictEqual(ShutdownReport.format(withTask).split("\n").slice(-3), notes)
+  })
 })

@@ -362,7 +362,8 @@ const cell = (text: string): string => {
  * **Details**
  *
  * `rows` limits the table, 100 by default and for what is no number from zero up;
- * the last line says how many rows are left out. The table is Markdown, so it can be pasted into an issue.
+ * a line says how many rows are left out. The table is Markdown, so it can be pasted into an issue. Below it stands what
+ * no row can tell: that the stop was hurried, that it got more time, and what it has left open.
  *
  * **Example** (The table of a stop)
  *
@@ -385,7 +386,8 @@ const cell = (text: string): string => {
 export const format = (self: ShutdownReport, options?: { readonly rows?: number | undefined }): string => {
   const limit = options?.rows !== undefined && options.rows >= 0 ? Math.floor(options.rows) : 100
   const rows = rowsOf(self).toSorted((a, b) => b.took - a.took)
-  if (rows.length === 0) return summary(self)
+  const notes = notesOf(self)
+  if (rows.length === 0) return [summary(self), ...notes].join("\n")
   const table = markdownTable([
     ["path", "what", "outcome", "took", "where or why"],
     ...rows.slice(0, limit).map((row) => [
@@ -397,5 +399,12 @@ export const format = (self: ShutdownReport, options?: { readonly rows?: number 
     ])
   ], { align: ["l", "l", "l", "r", "l"] })
   const left = rows.length - limit
-  return left > 0 ? `${summary(self)}\n${table}\n… and ${left} more` : `${summary(self)}\n${table}`
+  return [summary(self), table, ...(left > 0 ? [`… and ${left} more`] : []), ...notes].join("\n")
 }
+
+// What no row can tell.
+const notesOf = ({ extended, hurried, leftOpen }: ShutdownReport): ReadonlyArray<string> => [
+  ...(hurried === true ? ["Hooks and waits were cut short, since somebody lost patience."] : []),
+  ...(extended === undefined ? [] : [`${formatMillis(extended)} more than its limit were granted.`]),
+  ...(leftOpen === undefined ? [] : [`Still open: ${leftOpen.join(", ")}.`])
+]
