@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
+import { fileURLToPath, pathToFileURL } from "node:url"
 import { rolldown } from "rolldown"
 import { childApp } from "../support/childApp.ts"
 import { compiled, install } from "../support/installed.ts"
@@ -20,9 +20,11 @@ const temporary = Effect.acquireRelease(
 )
 
 /** Runs a program and gives what it says. */
-const said = (...args: ReadonlyArray<string>) =>
+const said = (...args: ReadonlyArray<string>) => saidTo(undefined, ...args)
+
+const saidTo = (input: string | undefined, ...args: ReadonlyArray<string>) =>
   Effect.gen(function*() {
-    const child = yield* childApp(args, { within: 60_000 })
+    const child = yield* childApp(args, { within: 60_000, input })
     const { code, stderr, stdout } = yield* child.end
     expect(stderr).toBe("")
     expect(code).toBe(0)
@@ -35,6 +37,70 @@ it.live("runs as TypeScript", () =>
   Effect.gen(function*() {
     expect(yield* said(join(places, "main.ts"))).toBe("42 on a thread\n")
   }), limit)
+
+// Threads get the flags of the program, and so what these say about its text.
+const program = `import(${JSON.stringify(pathToFileURL(join(places, "main.ts")).href)})`
+const text = (...flags: ReadonlyArray<string>) => said(...flags, "--eval", program)
+
+it.live.each<[string, ReadonlyArray<string>]>([
+  ["of no said kind", []],
+  ["that is a module", ["--input-type=module"]],
+  ["that is a script", ["--input-type=commonjs"]],
+  ["that is a module in TypeScript", ["--input-type=module-typescript"]]
+])("runs in a program that Node is given as a text %s", ([, flags]) =>
+  Effect.gen(function*() {
+    expect(yield* text(...flags)).toBe("42 on a thread\n")
+  }), limit)
+
+it.live.each<[ReadonlyArray<string>]>([[[]], [["--input-type=module"]], [["--input-type=module", "-"]]])(
+  "runs in a program that Node reads from its input, with the flags %s",
+  ([flags]) =>
+    Effect.gen(function*() {
+      expect(yield* saidTo(program, ...flags)).toBe("42 on a thread\n")
+    }),
+  limit
+)
+
+it.live.each(["--print", "-p"])(
+  "runs in a program whose value Node prints (%s), and threads print none",
+  (flag) =>
+    Effect.gen(function*() {
+      const output = yield* said(flag, `${program};"a value"`)
+      expect(output.trim().split("\n").toSorted()).toEqual(["42 on a thread", "a value"])
+    }),
+  limit
+)
+
+it.live("runs in a test of Node's own runner, in a process of its own or not", () =>
+  Effect.gen(function*() {
+    for (const isolation of ["process", "none"]) {
+      const output = yield* said("--test", `--test-isolation=${isolation}`, join(places, "main.ts"))
+      expect(output).toContain("42 on a thread")
+      expect(output).toContain("pass 1")
+    }
+  }), limit)
+
+it.live.each(["--import", "--require"])(
+  "what Node loads first (%s) is loaded by each thread as well",
+  (flag) =>
+    Effect.gen(function*() {
+      const output = yield* text("--input-type=module", `${flag}=${join(places, "preload.cjs")}`)
+      expect(output.trim().split("\n").toSorted()).toEqual(["42 on a thread", "loaded first", "loaded first"])
+    }),
+  limit
+)
+
+it.live(
+  "in a process that may have no threads fails the start of the pool, with the reason of Node",
+  () =>
+    Effect.gen(function*() {
+      const child = yield* childApp(["--permission", "--allow-fs-read=*", join(places, "main.ts")], { within: 60_000 })
+      const { stderr } = yield* child.end
+      expect(stderr).toContain("@ambit/node/PoolStartFailed: No thread of pool blocking starts: Access to this API")
+      expect(stderr).toContain("--allow-worker")
+    }).pipe(Effect.scoped),
+  limit
+)
 
 it.live("runs compiled, with the packages as they are published", () =>
   Effect.gen(function*() {

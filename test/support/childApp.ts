@@ -50,6 +50,8 @@ export interface ChildApp {
 
 export interface ChildAppOptions {
   readonly cwd?: string | undefined
+  /** What it reads from its standard input; nothing by default. */
+  readonly input?: string | undefined
   /** Milliseconds for each wait; 10 seconds by default. */
   readonly within?: number | undefined
   /** A command that starts the program in its stead, such as one that makes a namespace. */
@@ -101,15 +103,16 @@ class Child {
   private readonly lookers = new Set<() => void>()
   private since = performance.now()
 
-  constructor(args: ReadonlyArray<string>, { cwd, env: more, through = [] }: ChildAppOptions) {
+  constructor(args: ReadonlyArray<string>, { cwd, env: more, input, through = [] }: ChildAppOptions) {
     // A runner that wants colors for itself does not want them in what the tests read.
     const { FORCE_COLOR: _, ...env } = process.env
     const command = [...through, process.execPath, ...args]
     this.process = spawn(command[0]!, command.slice(1), {
       cwd,
       env: { ...env, NO_COLOR: "1", ...more },
-      stdio: ["ignore", "pipe", "pipe"]
+      stdio: [input === undefined ? "ignore" : "pipe", "pipe", "pipe"]
     })
+    this.process.stdin?.end(input)
     for (const output of ["stdout", "stderr"] as const) {
       this.process[output]!.setEncoding("utf8").on("data", (text: string) => {
         this.said[output] += text

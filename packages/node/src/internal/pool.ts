@@ -572,7 +572,12 @@ export class PoolImpl {
     const ready = new Promise<string | undefined>((resolve) => {
       this.onReady = resolve
     })
-    while (this.threads.length < Math.max(1, this.settings.min)) this.addThread()
+    try {
+      while (this.threads.length < Math.max(1, this.settings.min)) this.addThread()
+    } catch (error) {
+      // The process is not allowed to have threads.
+      return Promise.resolve(error instanceof Error ? error.message : String(error))
+    }
     return ready
   }
 

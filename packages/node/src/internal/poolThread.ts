@@ -79,8 +79,10 @@ export interface ThreadOptions {
 }
 
 // The entry is a line of text, so that the compile cache is on before the first file is read: as TypeScript, the thread
-// would else strip the types of it anew for every start.
-const bootstrap = `require("node:module").enableCompileCache?.();import(${JSON.stringify(threadUrl)})`
+// would else strip the types of it anew for every start. The line is a script or a module, as `--input-type` of the
+// program says, which threads inherit with all other flags; so it needs neither `require` nor an `import` of its own.
+const bootstrap = "process.getBuiltinModule?.(\"node:module\").enableCompileCache?.();" +
+  `import(${JSON.stringify(threadUrl)})`
 
 export class PoolThread {
   readonly name: string
