@@ -124,7 +124,25 @@ layer(BlockingPool.layer({ threads: 2 }), { excludeTestServices: true })("a thre
   it.effect("that asks for what nobody offers is told the contract and the remedy", () =>
     Effect.gen(function*() {
       const { error } = yield* inScope(offered(Blocking.run(asks.asksUnknown)))
-      expect(error).toMatchObject({ _tag: "CallRefused", contract: "nobody", why: "notOffered" })
+      expect(error).toMatchObject({ _tag: "CallRefused", contract: "nobody", why: "notOffered", begun: false })
+    }))
+
+  it.effect.each<[string, () => Effect.Effect<string>]>([
+    ["interrupts itself", () => Effect.interrupt],
+    [
+      "waits for a fiber that is interrupted",
+      () =>
+        Effect.flatMap(
+          Effect.forkChild(Effect.never),
+          (fiber) => Effect.andThen(Fiber.interrupt(fiber), Fiber.join(fiber))
+        )
+    ]
+  ])("that asks for an effect which %s is told so, and of no stop", ([, slow]) =>
+    Effect.gen(function*() {
+      const offer = MainCalls.offer(asks.Desk, { ...handlers, slow })
+      const { error } = yield* inScope(offer(Blocking.run(asks.callsSlow, 1, 5000)))
+      expect(error).toMatchObject({ _tag: "CallRefused", why: "interrupted", begun: true })
+      expect(error?.["message"]).toContain("desk.slow was interrupted, and not by a stop of this call or its pool")
     }))
 
   it.effect("whose call is interrupted stops waiting at once, once, and its clean-up may ask again", () =>
@@ -212,6 +230,24 @@ it.live("a stop of the pool releases who waits, and runs nothing for them afterw
     )
     // Refused, and the clean-up as well.
     expect([...memory]).toEqual([1, 2, -1, 1])
+  }))
+
+it.live("a stop of the pool tells who waits whether the effect had begun", () =>
+  Effect.gen(function*() {
+    const begun = yield* Deferred.make<void>()
+    const offer = MainCalls.offer(asks.Desk, {
+      ...handlers,
+      slow: () => Effect.andThen(Deferred.succeed(begun, undefined), Effect.never)
+    })
+    const fiber = yield* Effect.gen(function*() {
+      const call = offer(Blocking.run(asks.callsSlow, 1, 60_000))
+      const fiber = yield* Effect.forkDetach(call, { startImmediately: true })
+      yield* Deferred.await(begun)
+      return fiber
+    }).pipe(Effect.provide(BlockingPool.layer({ threads: 1, stopWithin: "2 seconds" })))
+    const { error } = yield* Fiber.join(fiber)
+    expect(error).toMatchObject({ _tag: "CallRefused", why: "closing", begun: true })
+    expect(error?.["message"]).toBe("desk.slow is interrupted: the pool of this thread is stopping")
   }))
 
 it.live("C20, D15: an app that calls and is called in its hook gets its answers, for the pool outlives it", () =>

@@ -250,8 +250,9 @@ const ask = (
  *
  * Throws what the effect failed with, with message, fields and `_tag`;
  * `CallTimeout` when it takes too long, and then the effect is interrupted; and
- * `CallRefused`, when it is not offered, the pool stops, or this is the main
- * thread. What was refused has not run.
+ * `CallRefused`, when it is not offered, the pool stops, this is the main thread,
+ * or the effect was interrupted by somebody else, such as by itself. Both errors
+ * say with `begun` whether the effect had begun. When it had not, it never runs.
  *
  * @category main thread
  * @since 0.1.0

@@ -93,8 +93,7 @@ const ask: NonNullable<RunningCall["ask"]> = (how, contract, method, args, withi
   while (true) {
     const wake = Atomics.load(memory, words.wake)
     if (Atomics.load(memory, words.closing) === 1) {
-      withdraw(question)
-      throw new CallRefused(contract, method, "closing")
+      throw new CallRefused(contract, method, "closing", !withdraw(question))
     }
     // Before the answer: with the call, what runs for it is ended as well, and that is no refusal.
     if (isCancelled() && !told) {

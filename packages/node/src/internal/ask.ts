@@ -6,7 +6,7 @@
  * caller's scope, since nobody waits for it.
  *
  * Invariant: a question that was taken back before it began, or that is refused
- * here, has not run. (node/MainCalls.test.ts)
+ * here by `refuse`, has not run. (node/MainCalls.test.ts)
  */
 import type { AskKind } from "@ambit/core/BlockingFunction"
 import * as Task from "@ambit/core/Task"
@@ -85,7 +85,8 @@ const call = (
 
 const answer = (thread: PoolThread, question: number, exit: Exit.Exit<unknown, unknown>): void => {
   if (Exit.isFailure(exit)) {
-    if (Cause.hasInterruptsOnly(exit.cause)) thread.answer([question, "refused", "closing"])
+    // A thread whose call or pool stops has not waited for this.
+    if (Cause.hasInterruptsOnly(exit.cause)) thread.answer([question, "refused", "interrupted"])
     else thread.answer([question, "thrown", encodeThrown(Cause.squash(exit.cause))])
     return
   }

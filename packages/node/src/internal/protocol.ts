@@ -144,7 +144,7 @@ export type ToMain =
 export type AnswerFrame =
   | readonly [question: number, how: "value", value: unknown]
   | readonly [question: number, how: "thrown", error: Thrown]
-  | readonly [question: number, how: "refused", why: "closing" | "notOffered" | "noScope"]
+  | readonly [question: number, how: "refused", why: "interrupted" | "notOffered" | "noScope"]
 
 /** A question in the shared memory: open until one side takes it. */
 export const openQuestion = (question: number): number => question << 1

@@ -36,23 +36,32 @@ export class CallTimeout extends Error {
   }
 }
 
-/** The main thread did not run it: nobody offers it, the app or the pool stops, or it would wait for ever. */
+/**
+ * The main thread did not run it, or not to its end: nobody offers it, it was interrupted, the pool stops, or there is
+ * no main thread to wait for.
+ */
 export class CallRefused extends Error {
   readonly _tag = "CallRefused"
   override readonly name = "CallRefused"
   readonly contract: string
   readonly method: string
-  readonly why: "closing" | "notOffered" | "noScope" | "onMainThread" | "notInThread"
-  constructor(contract: string, method: string, why: CallRefused["why"]) {
-    super(refusals[why](`${contract}.${method}`))
+  readonly why: "closing" | "interrupted" | "notOffered" | "noScope" | "onMainThread" | "notInThread"
+  /** Whether the main thread had begun; then the effect has been interrupted. */
+  readonly begun: boolean
+  constructor(contract: string, method: string, why: CallRefused["why"], begun = why === "interrupted") {
+    super(refusals[why](`${contract}.${method}`, begun))
     this.contract = contract
     this.method = method
     this.why = why
+    this.begun = begun
   }
 }
 
-const refusals: Record<CallRefused["why"], (what: string) => string> = {
-  closing: (what) => `${what} has not run: the pool of this thread is stopping`,
+const refusals: Record<CallRefused["why"], (what: string, begun: boolean) => string> = {
+  closing: (what, begun) => `${what} ${begun ? "is interrupted" : "has not run"}: the pool of this thread is stopping`,
+  interrupted: (what) =>
+    `${what} was interrupted, and not by a stop of this call or its pool: its effect interrupted itself, or waited ` +
+    "for a fiber or task that was interrupted. Let the effect handle that, or fail with an error that says what it means",
   notOffered: (what) =>
     `${what} has not run: nobody offers it. Put MainCalls.offer around the code that calls Blocking.run`,
   noScope: (what) =>
