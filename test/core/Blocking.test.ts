@@ -59,12 +59,16 @@ layer(Blocking.layerInline)("the inline pool", (it) => {
       expect(fiber.pollUnsafe()).toBeUndefined()
       yield* TestClock.adjust("1 second")
       expect((yield* Fiber.join(fiber)) as Blocking.BlockingError).toMatchObject({
-        reason: { _tag: "TimedOut", within: 60_000, threadBusy: true }
+        reason: { _tag: "TimedOut", within: 60_000, state: "running" }
       })
+      const waiting = Blocking.run(square, 3).pipe(Blocking.withOptions({ timeout: 500 }), Effect.flip)
+      const late = yield* Effect.forkChild(waiting, { startImmediately: true })
+      yield* TestClock.adjust(500)
+      expect(yield* Fiber.join(late)).toMatchObject({ reason: { _tag: "TimedOut", state: "queued" } })
       // What does not settle within the grace is left to itself, and the next one runs.
       const next = yield* Effect.forkChild(Blocking.run(square, 2), { startImmediately: true })
       expect(next.pollUnsafe()).toBeUndefined()
-      yield* TestClock.adjust("1 second")
+      yield* TestClock.adjust(500)
       expect(yield* Fiber.join(next)).toBe(4)
     }))
 

@@ -9,7 +9,7 @@ import * as Fiber from "effect/Fiber"
 import * as Metric from "effect/Metric"
 import * as Schema from "effect/Schema"
 import * as functions from "../fixtures/functions.ts"
-import { gate, reaches, set } from "../support/gate.ts"
+import { blockUntil, gate, reaches, set } from "../support/gate.ts"
 import { linesAt, makeRecorder } from "../support/recorder.ts"
 
 const reasonOf = <A, E, R>(effect: Effect.Effect<A, E | Blocking.BlockingError, R>) =>
@@ -221,8 +221,48 @@ layer(BlockingPool.layer({ threads: 2, grace: "100 millis" }), { excludeTestServ
         const { took, value } = yield* timed(
           reasonOf(Blocking.run(functions.block, 400).pipe(Blocking.withOptions({ timeout: "50 millis" })))
         )
-        expect(value).toMatchObject({ _tag: "TimedOut", within: 50, threadBusy: true })
+        expect(value).toMatchObject({ _tag: "TimedOut", within: 50, state: "running" })
+        expect(value.message).toContain("a thread is still busy with it")
         expect(took).toBeLessThan(300)
+      }))
+
+    it.effect("M3: whose limit is over before it began says that it never will", () =>
+      Effect.gen(function*() {
+        const memory = gate()
+        const holders = [
+          yield* started(Blocking.run(functions.hold, memory)),
+          yield* started(Blocking.run(functions.hold, memory))
+        ]
+        yield* reaches(memory, 0, 2)
+        const reason = yield* reasonOf(
+          Blocking.run(functions.counts, memory, 2).pipe(Blocking.withOptions({ timeout: "30 millis" }))
+        )
+        expect(reason).toMatchObject({ _tag: "TimedOut", state: "queued" })
+        expect(reason.message).toContain("it had not begun and never will")
+        set(memory, 1, 1)
+        Atomics.notify(memory, 1)
+        yield* Effect.forEach(holders, Fiber.join)
+        yield* Blocking.run(functions.triple, 1)
+        expect(Atomics.load(memory, 2)).toBe(0)
+      }))
+
+    it.effect("M3: that has ended in the moment in which its limit is over is not told to be busy", () =>
+      Effect.gen(function*() {
+        const memory = gate()
+        const begin = performance.now()
+        const fiber = yield* started(
+          reasonOf(Blocking.run(functions.deaf, memory).pipe(Blocking.withOptions({ timeout: "200 millis" })))
+        )
+        yield* reaches(memory, 0, 1)
+        // In a turn after which the timers come first. The answer comes while the loop stands still.
+        yield* Effect.yieldNow
+        set(memory, 1, 1)
+        blockUntil(memory, 3, 1)
+        Atomics.wait(memory, 2, 0, 250 - (performance.now() - begin))
+        const reason = yield* Fiber.join(fiber)
+        expect(reason).toMatchObject({ _tag: "TimedOut", state: "ended" })
+        expect(reason.message).toContain("its function had ended")
+        expect((yield* status).calls).toEqual([])
       }))
 
     it.effect("M2: takes the limit nearest to the call, and none when that says so", () =>

@@ -97,7 +97,8 @@ it.live("a call that has returned while its effect still cleans up leaves no tas
       forever: () => Effect.never
     })
     const call = Blocking.run(asks.callsSlow, 1, 20).pipe(Blocking.withOptions({ timeout: "100 millis" }))
-    yield* TaskScope.spawn(scope, offer(Effect.exit(call)), "caller")
+    const caller = yield* TaskScope.spawn(scope, offer(Effect.flip(call)), "caller")
+    expect(yield* caller.join).toMatchObject({ reason: { _tag: "TimedOut", state: "ended" } })
     yield* Effect.sleep("800 millis")
     expect(yield* TaskScope.tasks(scope)).toEqual([])
     expect((yield* TaskScope.close(scope)).clean).toBe(true)

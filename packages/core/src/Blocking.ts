@@ -73,8 +73,8 @@ export interface Job {
    * its thread ended after the grace, or `within` milliseconds if that is less.
    */
   readonly cancel: (within: number) => void
-  /** Says that the cancel came from the limit of the call. */
-  readonly timedOut: () => void
+  /** Says that the cancel, which has come, was due to the limit of the call. Gives where the call was. */
+  readonly timedOut: () => TimedOut["state"]
 }
 
 /**
@@ -306,19 +306,18 @@ const within = (
   })
   return Effect.timeoutOrElse(asked, {
     duration: timeout,
-    orElse: () => {
-      job?.timedOut()
-      return Effect.fail(
+    // By now the call is cancelled, so what had not begun never will.
+    orElse: () =>
+      Effect.fail(
         new BlockingError({
           reason: new TimedOut({
             function: reference.name,
             module: reference.module,
             within: timeout,
-            threadBusy: job?.state()._tag === "Running"
+            state: job?.timedOut() ?? "queued"
           })
         })
       )
-    }
   })
 }
 

@@ -166,8 +166,12 @@ export class PoolStopped extends Schema.TaggedError<PoolStopped>("@ambit/core/Bl
  *
  * **Details**
  *
- * The caller is free. `threadBusy` tells whether a thread still ran the function
- * then; it is cancelled, and its thread ended after the grace.
+ * The caller is free. `state` tells where the call was then:
+ *
+ * - `"queued"`: it had not begun, and never will.
+ * - `"running"`: a thread is busy with it. It is told to stop, and its thread ended after the grace.
+ * - `"ended"`: the function had ended. Either the main thread was too busy to hear of it in time, or an effect that
+ *   the function had asked for was still cleaning up.
  *
  * @category errors
  * @since 0.1.0
@@ -176,16 +180,18 @@ export class TimedOut extends Schema.TaggedError<TimedOut>("@ambit/core/Blocking
   ...reference,
   /** Milliseconds. */
   within: Schema.Finite,
-  threadBusy: Schema.Boolean
+  state: Schema.Literals(["queued", "running", "ended"])
 }) {
   override get message(): string {
-    const state = this.threadBusy
-      ? "a thread was still busy with it and is cancelled"
-      : "it had not begun and never will"
-    return `${told(this)} did not end within ${
-      formatMillis(this.within)
-    }; ${state}. Raise its timeout or the number of threads`
+    return `${told(this)} did not end within ${formatMillis(this.within)}; ${late[this.state]}`
   }
+}
+
+const late: Readonly<Record<TimedOut["state"], string>> = {
+  queued: "it had not begun and never will. Raise its timeout or the number of threads",
+  running: "a thread is still busy with it, and is told to stop. Raise its timeout, or give it less to do",
+  ended: "its function had ended, but the main thread was busy, or still cleaned up what the function had asked for. " +
+    "Raise its timeout, or look for what holds up the main thread"
 }
 
 /**

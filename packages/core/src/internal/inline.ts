@@ -27,6 +27,7 @@ interface InlineJob extends Job {
   readonly startedAt: number
   phase: CallState["_tag"]
   cancelled: boolean
+  begun: boolean
   /** What waits for the end of its grace. */
   grace: Fiber.Fiber<unknown> | undefined
 }
@@ -79,6 +80,7 @@ export const inlinePool = (): Pool => {
   const start = (job: InlineJob): void => {
     running = job
     job.phase = "Running"
+    job.begun = true
     const { args, options, reference } = job.request
     let cloned: unknown
     try {
@@ -155,11 +157,13 @@ export const inlinePool = (): Pool => {
       startedAt: now(Context.get(request.context, Clock.Clock)),
       phase: "Queued",
       cancelled: false,
+      begun: false,
       grace: undefined,
       state: () => job.phase === "Running" ? { _tag: "Running", thread: name } : { _tag: job.phase },
       cancel: (within) => cancel(job, within),
       timedOut: () => {
         counts.timedOut++
+        return !job.begun ? "queued" : job.phase === "Done" ? "ended" : "running"
       }
     }
     waiting.push(job)

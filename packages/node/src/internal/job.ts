@@ -5,7 +5,7 @@
  * back from a thread. In Sent it has a slot of its thread; in Queued it is in the
  * queue of the pool. `pool.ts` and `poolThread.ts` move it.
  */
-import type { BlockingError, CallEnd, CallState, Job, Request } from "@ambit/core/Blocking"
+import type { BlockingError, CallEnd, CallState, Job, Request, TimedOut } from "@ambit/core/Blocking"
 import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import type { PoolImpl } from "./pool.ts"
@@ -71,8 +71,10 @@ export class PoolJob implements Job {
     this.pool.cancel(this, within)
   }
 
-  timedOut(): void {
+  timedOut(): TimedOut["state"] {
     this.pool.tellTimeout(this)
+    if (this.phase !== "Done") return "running"
+    return this.end?._tag === "NeverStarted" ? "queued" : "ended"
   }
 }
 

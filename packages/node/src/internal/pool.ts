@@ -332,6 +332,14 @@ export class PoolImpl {
     }
   }
 
+  /** Reads what has come of a thread, out of turn. */
+  private readAll(thread: PoolThread): void {
+    this.work(() => {
+      thread.drain()
+      this.drained(thread)
+    })
+  }
+
   readonly drained = (thread: PoolThread): void =>
     this.work(() => {
       thread.learn(realNow())
@@ -673,6 +681,8 @@ export class PoolImpl {
   /** Counts a call that took longer than its limit; one function is told once a minute. */
   tellTimeout(job: PoolJob): void {
     this.counts.timedOut++
+    // It may have ended in this moment: then its answer lies here, and nobody has read it.
+    if (job.thread !== undefined) this.readAll(job.thread)
     const { module, name } = job.request.reference
     const now = realNow()
     const key = `${name} ${module}`
