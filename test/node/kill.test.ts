@@ -127,6 +127,19 @@ it("an answer that has come before the end of the grace saves its thread, though
   expect(pool.counts.killed).toBe(0)
 })
 
+it("a thread that is to go and has answered before the end of the grace goes, though nobody has read it yet", async () => {
+  const { memory, pool, target } = await running()
+  const begin = performance.now()
+  const restarting = pool.restart()
+  const look = vi.spyOn(PoolThread.prototype, "look").mockImplementation(() => {})
+  target.job.cancel(Infinity)
+  await until(() => look.mock.calls.length === 1)
+  letEnd(memory)
+  await restarting
+  expect(performance.now() - begin).toBeLessThan(settings.stopWithin / 2)
+  expect(target.ends).toEqual(["Returned"])
+})
+
 it("an answer that has come is not lost with a thread that cannot be ended", async () => {
   const { memory, target } = await running()
   vi.spyOn(PoolThread.prototype, "stack").mockImplementation(() => {

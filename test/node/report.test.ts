@@ -38,11 +38,20 @@ it.live("a thread that had to be ended is in the report with its stack", () =>
     expect(report.tasks[1]?.stack).toContain(report.tasks[1]?.place)
   }))
 
-it.live("the grace of a call never reaches beyond the limit of its scope", () =>
+it.live("the grace of a call never reaches beyond the limit of its scope, and the log names what it was", () =>
   Effect.gen(function*() {
-    const report = yield* closedDuring(Blocking.run(functions.forever), 500).pipe(pool({ grace: 60_000 }))
+    const recorder = makeRecorder()
+    const report = yield* closedDuring(Blocking.run(functions.forever), 500).pipe(
+      pool({ grace: 60_000 }),
+      Effect.provide(recorder.layer)
+    )
     expect(linesOf(report)).toEqual(["app/work interrupted", "app/work/forever killed"])
     expect(report.took).toBeLessThan(600)
+    const told = /forever did not stop within (\d+) ms after it was told to/.exec(
+      linesAt(recorder.records, "Warn").join("\n")
+    )
+    expect(Number(told?.[1])).toBeLessThanOrEqual(400)
+    expect(Number(told?.[1])).toBeGreaterThan(100)
   }))
 
 it.live("a thread that cannot be ended is given up in time, reported, and told of when it ends after all", () =>

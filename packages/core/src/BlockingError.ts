@@ -154,9 +154,8 @@ export class PoolStopped extends Schema.TaggedError<PoolStopped>("@ambit/core/Bl
   { ...reference, pool: Schema.String, started: Schema.Boolean }
 ) {
   override get message(): string {
-    return `${told(this)} ${
-      this.started ? "was ended" : "did not run"
-    }: pool ${this.pool} is stopping or has stopped. ` +
+    const state = this.started ? "was ended: pool" : "did not run: pool"
+    return `${told(this)} ${state} ${this.pool} is stopping, has stopped or is being restarted. ` +
       "Provide the pool outside of those who use it, so that it outlives them"
   }
 }

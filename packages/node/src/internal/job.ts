@@ -32,7 +32,9 @@ export class PoolJob implements Job {
   thread: PoolThread | undefined = undefined
   slot = -1
   sequence = 0
-  /** When its thread is ended, if it has not ended by then. */
+  /** When its function was told to stop, in real milliseconds, and when its thread is ended, if it has not ended by then. */
+  toldAt: number | undefined = undefined
+  graceEnds = Infinity
   graceTimer: Timer = undefined
   /** What its thread waits for, while it does. */
   question: Question | undefined = undefined

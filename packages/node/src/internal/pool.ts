@@ -343,7 +343,7 @@ export class PoolImpl {
   readonly drained = (thread: PoolThread): void =>
     this.work(() => {
       thread.learn(realNow())
-      if (thread.state._tag === "Retiring" && thread.sent.length === 0) this.end(thread, undefined)
+      this.endIfDone(thread)
       this.pump()
     })
 
@@ -355,7 +355,7 @@ export class PoolImpl {
     if (job.phase === "Done" || job.cancelled) return
     job.cancelled = true
     this.counts.cancelled++
-    const grace = Math.min(job.request.options.grace ?? this.settings.grace, within)
+    const grace = Math.min(this.graceOf(job), within)
     this.work(() => {
       const { thread } = job
       if (!this.takeBack(job)) return this.stopWithin(job, grace)
@@ -383,12 +383,20 @@ export class PoolImpl {
     })
   }
 
-  /** Tells a function that runs to stop, and ends its thread after the grace. */
+  private graceOf({ request: { options } }: PoolJob): number {
+    return options.grace ?? this.settings.grace
+  }
+
+  /** Tells a function that runs to stop, and ends its thread after the grace. Of two graces, the one that ends first counts. */
   private stopWithin(job: PoolJob, grace: number): void {
     const { thread } = job
     if (thread === undefined) return
     thread.tellCancelled(job)
     endQuestion(job)
+    const now = realNow()
+    job.toldAt ??= now
+    if (now + grace >= job.graceEnds) return
+    job.graceEnds = now + grace
     cancelTimer(job.graceTimer)
     if (grace <= 0) return this.kill(thread, job)
     // Where it is, is found out while there is time: when the grace is over, the thread has to go.
@@ -398,18 +406,25 @@ export class PoolImpl {
     })
   }
 
-  private kill(thread: PoolThread, job: PoolJob): void {
+  /** Ends a thread with the job that runs there, unless that has ended. */
+  private kill(thread: PoolThread, job: PoolJob | undefined): void {
     // First what has not begun, or the thread could begin it while its answer to this one is on the way.
     const taken = thread.revokeAll()
     thread.drain()
-    if (job.phase !== "Done") {
+    if (job !== undefined && job.phase !== "Done" && isUp(thread)) {
       this.counts.killed++
       this.onLost()
       this.remove(thread)
       this.end(thread, job)
     }
+    this.endIfDone(thread)
     for (const other of taken.toReversed()) this.requeue(other)
     this.pump()
+  }
+
+  /** A thread that is to go goes as soon as it has nothing left. */
+  private endIfDone(thread: PoolThread): void {
+    if (thread.state._tag === "Retiring" && thread.sent.length === 0) this.end(thread, undefined)
   }
 
   private requeue(job: PoolJob): void {
@@ -431,21 +446,32 @@ export class PoolImpl {
   }
 
   private async ending(thread: PoolThread, job: PoolJob | undefined): Promise<void> {
+    const problem = job === undefined ? "" : this.problemOf(job)
     const place = job === undefined ? undefined : await thread.stack() ?? placeOf(job)
     thread.drain()
     if (!await thread.terminate()) return this.leaveBehind(thread, job, place)
     thread.state = { _tag: "Gone" }
     if (job === undefined || job.phase === "Done") return
-    const { context, options, reference } = job.request
-    const grace = options.grace ?? this.settings.grace
-    say(
-      context,
-      "Warn",
-      `Thread ${thread.name} was ended: ${reference.name} did not stop within ${grace} ms after its cancel, ` +
-        firstLineOf(place),
-      { thread: thread.name, function: reference.name }
-    )
+    const { context, reference } = job.request
+    say(context, "Warn", `Thread ${thread.name} was ended: ${reference.name} ${problem}, ${firstLineOf(place)}`, {
+      thread: thread.name,
+      function: reference.name
+    })
     this.work(() => this.cut(job, place))
+  }
+
+  /** Why the thread of a job is ended now. */
+  private problemOf({ graceEnds, toldAt }: PoolJob): string {
+    if (toldAt === undefined) {
+      return `did not end within ${Math.round(this.functionsWithin)} ms after the restart of its pool`
+    }
+    // What it was given, where a timer came a moment late.
+    return `did not stop within ${Math.round(Math.min(graceEnds, realNow()) - toldAt)} ms after it was told to`
+  }
+
+  /** The part of a stop that functions get; the rest is for ending their threads. */
+  private get functionsWithin(): number {
+    return this.settings.stopWithin * 0.6
   }
 
   /** A thread that cannot be ended: whoever waits is told, and it is watched, but nobody waits for it. */
@@ -747,7 +773,7 @@ export class PoolImpl {
         thread.state = { _tag: "Retiring" }
         this.retiring.add(thread)
       }
-      return after(stopWithin * graceOfStop, () => this.end(thread, thread.sent[0]))
+      return after(this.functionsWithin, () => this.work(() => this.kill(thread, thread.sent[0])))
     })
     await isDoneWithin(Promise.all(threads.map((thread) => thread.left)), stopWithin)
     for (const timer of timers) cancelTimer(timer)
@@ -758,7 +784,7 @@ export class PoolImpl {
     if (this.closing) return
     this.closing = true
     for (const timer of [this.idleTimer, this.stallTimer, this.saturationTimer]) cancelTimer(timer)
-    const { grace, name, stopWithin } = this.settings
+    const { name, stopWithin } = this.settings
     const threads = [...this.threads, ...this.retiring, ...(this.spare === undefined ? [] : [this.spare])]
     this.work(() => {
       const waiting = [...this.queue]
@@ -768,7 +794,7 @@ export class PoolImpl {
       }
       for (const thread of threads) {
         thread.close()
-        for (const job of thread.sent.slice()) this.stopWithin(job, Math.min(grace, stopWithin * graceOfStop))
+        for (const job of thread.sent.slice()) this.stopWithin(job, Math.min(this.graceOf(job), this.functionsWithin))
       }
     })
     const leaving = [...this.endings].map((thread) => thread.left)
@@ -794,9 +820,6 @@ const lastWord = ({ end, exit, request }: PoolJob): void => {
 /** Whether a thread may be ended: nobody has begun to. */
 const isUp = ({ state: { _tag } }: PoolThread): boolean =>
   _tag === "Starting" || _tag === "Ready" || _tag === "Retiring"
-
-/** The part of a stop that functions get; the rest is for ending their threads. */
-const graceOfStop = 0.6
 
 const timeoutToldEvery = 60_000
 
