@@ -6,25 +6,11 @@ import type { Blocking } from "@ambit/core"
 import { afterEach, expect, it, vi } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Exit from "effect/Exit"
-import { PoolImpl } from "../../packages/node/src/internal/pool.ts"
+import type { PoolImpl } from "../../packages/node/src/internal/pool.ts"
 import { PoolThread } from "../../packages/node/src/internal/poolThread.ts"
 import * as functions from "../fixtures/functions.ts"
+import { closePools, makePool, settings, until } from "../support/barePool.ts"
 import { blockUntil, gate, set } from "../support/gate.ts"
-
-const settings = {
-  name: "kill",
-  min: 1,
-  max: 1,
-  spare: false,
-  capacity: 100,
-  whenFull: "wait",
-  grace: 20,
-  idleAfter: 1000,
-  stopWithin: 2000,
-  resourceLimits: undefined,
-  saturation: undefined,
-  stalledAfter: 60_000
-} as const
 
 interface Called {
   readonly job: Blocking.Job
@@ -60,20 +46,6 @@ const callThen = (
   return { job, answers, ends }
 }
 
-const until = async (holds: () => boolean): Promise<void> => {
-  // oxlint-disable-next-line no-await-in-loop
-  while (!holds()) await new Promise((resolve) => setImmediate(resolve))
-}
-
-const made: Array<PoolImpl> = []
-
-const makePool = async (sizes: { readonly min: number; readonly max: number } = settings): Promise<PoolImpl> => {
-  const pool = new PoolImpl({ ...settings, min: sizes.min, max: sizes.max }, Context.empty(), () => {})
-  made.push(pool)
-  expect(await pool.start()).toBeUndefined()
-  return pool
-}
-
 /** A pool of one thread, which runs a call that does not hear that it is cancelled. */
 const running = async () => {
   const pool = await makePool()
@@ -92,7 +64,7 @@ const letEnd = (memory: Int32Array): void => {
 
 afterEach(async () => {
   vi.restoreAllMocks()
-  await Promise.all(made.splice(0).map((pool) => pool.close()))
+  await closePools()
 })
 
 it("what lies ready on a thread is taken back before anybody looks whether the call has ended, so it cannot die with it", async () => {

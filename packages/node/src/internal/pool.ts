@@ -82,8 +82,9 @@ const failedStarts = 3
 /** Milliseconds that a thread has at least to show that it is there. */
 const signWithin = 100
 
-/** Milliseconds after which a spare thread that was used is replaced. */
+/** Milliseconds after which a spare thread that was used is replaced. One that has died takes twice as long each time. */
 const spareAfter = 20
+const spareAfterAtMost = 30_000
 
 /** A pool that is full for a moment is well used; only for longer it is worth a word. */
 const saturatedAfter = 100
@@ -101,6 +102,10 @@ export class PoolImpl {
   private readonly threads: Array<PoolThread> = []
   /** Loaded, idle, and not yet in `threads`. */
   private spare: PoolThread | undefined = undefined
+  /** How many spare threads in a row have died, and when there may be another one. */
+  private sparesLost = 0
+  private spareFrom = 0
+  private spareTimer: Timer = undefined
   /** Threads that have left the pool and are being ended. */
   private readonly endings = new Set<PoolThread>()
   private readonly stuck = new Set<PoolThread>()
@@ -537,13 +542,30 @@ export class PoolImpl {
     this.threads.splice(at, 1)
     if (!this.closing && this.threads.length < this.settings.min && this.startsFailed < failedStarts) this.addThread()
     // Not now: the thread that takes its place, and the call that runs there, come first.
-    if (this.settings.spare) afterIfAlive(spareAfter, () => this.keepSpare())
+    this.keepSpareIn(spareAfter)
+  }
+
+  private keepSpareIn(millis: number): void {
+    if (!this.settings.spare) return
+    cancelTimer(this.spareTimer)
+    this.spareTimer = afterIfAlive(millis, () => this.keepSpare())
   }
 
   private keepSpare(): void {
-    if (this.settings.spare && this.spare === undefined && !this.closing && this.startsFailed < failedStarts) {
-      this.spare = this.startThread()
-    }
+    if (!this.settings.spare || this.spare !== undefined || this.closing || this.startsFailed >= failedStarts) return
+    const wait = this.spareFrom - realNow()
+    if (wait > 0) this.keepSpareIn(wait)
+    else this.spare = this.startThread()
+  }
+
+  // It had no call, so its death says nothing about the calls, or whether threads work that are needed.
+  private spareLost(thread: PoolThread): void {
+    this.spare = undefined
+    const now = realNow()
+    if (now - thread.idleSince > spareAfterAtMost) this.sparesLost = 0
+    const wait = Math.min(spareAfter * 2 ** ++this.sparesLost, spareAfterAtMost)
+    this.spareFrom = now + wait
+    this.keepSpareIn(wait)
   }
 
   private ready(thread: PoolThread): void {
@@ -563,7 +585,7 @@ export class PoolImpl {
   private lost(thread: PoolThread, exitCode: number, error: unknown): void {
     if (thread.state._tag !== "Starting") this.counts.died++
     thread.state = { _tag: "Gone" }
-    if (thread === this.spare) this.spare = undefined
+    if (thread === this.spare) return this.spareLost(thread)
     this.retiring.delete(thread)
     this.onLost()
     const waiting: Array<PoolJob> = []
@@ -783,7 +805,7 @@ export class PoolImpl {
   async close(): Promise<void> {
     if (this.closing) return
     this.closing = true
-    for (const timer of [this.idleTimer, this.stallTimer, this.saturationTimer]) cancelTimer(timer)
+    for (const timer of [this.idleTimer, this.stallTimer, this.saturationTimer, this.spareTimer]) cancelTimer(timer)
     const { name, stopWithin } = this.settings
     const threads = [...this.threads, ...this.retiring, ...(this.spare === undefined ? [] : [this.spare])]
     this.work(() => {

@@ -1,0 +1,47 @@
+/**
+ * The spare thread: it is there when it is needed, also after it has died.
+ */
+import { afterEach, expect, it } from "@effect/vitest"
+import type { PoolImpl } from "../../packages/node/src/internal/pool.ts"
+import type { PoolThread } from "../../packages/node/src/internal/poolThread.ts"
+import { closePools, makePool, until } from "../support/barePool.ts"
+
+afterEach(closePools)
+
+const spareOf = (pool: PoolImpl): PoolThread | undefined => pool["spare"]
+
+const spareOtherThan = async (pool: PoolImpl, other: PoolThread | undefined): Promise<PoolThread> => {
+  await until(() => spareOf(pool) !== undefined && spareOf(pool) !== other)
+  return spareOf(pool)!
+}
+
+/** Lets a thread end as if by itself. */
+const die = (thread: PoolThread): void => void thread["worker"].terminate()
+
+it("a spare thread that has died is replaced", async () => {
+  const pool = await makePool({ spare: true })
+  const first = await spareOtherThan(pool, undefined)
+  await until(() => first.state._tag === "Ready")
+  die(first)
+  const second = await spareOtherThan(pool, first)
+  await until(() => second.state._tag === "Ready")
+  expect(pool.status()).toMatchObject({ threads: 1, died: 1 })
+})
+
+it("spare threads that die again and again are started ever more seldom, and threads that have work as ever", async () => {
+  const pool = await makePool({ spare: true })
+  const begin = performance.now()
+  const spares = new Set<PoolThread>()
+  await until(() => {
+    const spare = spareOf(pool)
+    if (spare !== undefined && !spares.has(spare)) die(spare)
+    if (spare !== undefined) spares.add(spare)
+    return performance.now() - begin > 1500
+  })
+  // The waits are 40 milliseconds, 80, and so on.
+  expect(spares.size).toBeGreaterThan(3)
+  expect(spares.size).toBeLessThan(9)
+  const thread = pool["threads"][0]!
+  die(thread)
+  await until(() => pool["threads"][0] !== thread && pool["threads"][0]?.state._tag === "Ready")
+})
