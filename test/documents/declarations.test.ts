@@ -33,6 +33,19 @@ describe("the public modules", () => {
   })
 })
 
+/** Says which lines name a key of another package; an import is how one package knows another. */
+const foreignKeys = (file: string, text: string): Array<string> => {
+  const own = /^packages\/(\w+)\//.exec(file)![1]!
+  return text.split("\n").flatMap((line, index) => {
+    const named = /(?<!from )(?<!import\()"@ambit\/(\w+)\//.exec(line)?.[1]
+    return named === undefined || named === own ? [] : [`${file}:${index + 1}: ${line.trim()}`]
+  })
+}
+
+it.each(globSync("packages/*/src/**/*.ts", { cwd: root }).toSorted())("%s names no key of another package", (file) => {
+  expect(foreignKeys(file, readFileSync(join(root, file), "utf8"))).toEqual([])
+})
+
 it("the look at declarations names what is missing", () => {
   const text = [
     "/**",

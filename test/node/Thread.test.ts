@@ -1,9 +1,11 @@
-import { Blocking, TaskScope } from "@ambit/core"
+import { Blocking, Task, TaskScope } from "@ambit/core"
 import { BlockingPool, MainCalls, Thread } from "@ambit/node"
 import { expect, it, layer, vi } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as References from "effect/References"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
@@ -188,6 +190,26 @@ layer(BlockingPool.layer({ threads: 2, grace: 20 }), { excludeTestServices: true
       expect(seen).toMatchObject(["here/there", { run: "17" }])
     }))
 })
+
+it.live("a handler is in scope and task of the call, wherever it was offered", () =>
+  Effect.gen(function*() {
+    const seen: Array<readonly [scope: string, task: string | undefined]> = []
+    const add = () =>
+      Effect.gen(function*() {
+        const task = yield* Task.current
+        const scope = yield* TaskScope.TaskScope
+        seen.push([scope.path, Option.getOrUndefined(task)?.path])
+        return 0
+      })
+    const offers = yield* TaskScope.use("offer", () => Layer.build(MainCalls.layer(asks.Desk, { ...handlers, add })))
+    const call = Effect.provide(Blocking.run(asks.adds, 1, 2), offers)
+    const there = yield* TaskScope.make("there")
+    const task = yield* TaskScope.spawn(there, call, "call")
+    yield* task.join
+    // In a scope, but in no task.
+    yield* Effect.provideService(call, TaskScope.TaskScope, there)
+    expect(seen).toEqual([["there", "there/call"], ["there", undefined]])
+  }).pipe(Effect.scoped, Effect.provide(BlockingPool.layer({ threads: 1 }))))
 
 it("D11: what only a thread can do says so on the main thread, with the name of the operation", () => {
   expect(() => Thread.progress(1)).toThrow("Thread.progress needs a blocking function around it")

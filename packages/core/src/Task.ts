@@ -328,3 +328,20 @@ export const spawn: {
  * @since 0.1.0
  */
 export const current: Effect.Effect<Option.Option<Task>> = Effect.map(CurrentTask, Option.fromUndefinedOr)
+
+/**
+ * Gives a context the owner of work that another one has: its scope, and its
+ * task or none. Without a scope there, the owner stays.
+ *
+ * @internal
+ */
+export const ownedBy = <R>(
+  context: Context.Context<R>,
+  other: Context.Context<never>
+): Context.Context<R> => {
+  const scope = Context.getOrUndefined(other as Context.Context<TaskScope>, CurrentScope)
+  return scope === undefined ? context : context.pipe(
+    Context.add(CurrentScope, scope),
+    Context.add(CurrentTask, Context.get(other, CurrentTask))
+  )
+}

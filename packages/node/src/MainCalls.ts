@@ -3,14 +3,14 @@
  *
  * @since 0.1.0
  */
-import { TaskScope } from "@ambit/core/TaskScope"
+import * as Task from "@ambit/core/Task"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as References from "effect/References"
 import * as Tracer from "effect/Tracer"
-import { CurrentJob, CurrentTask, type Handler, type Offered, Offers } from "./internal/offers.ts"
+import { CurrentJob, type Handler, type Offered, Offers } from "./internal/offers.ts"
 import type { Contract } from "./Thread.ts"
 
 /**
@@ -115,17 +115,9 @@ export const offer: {
 
 /** What a handler requires is taken from where it is offered; who calls, from where it is called. */
 const handling = <R>(context: Context.Context<R>, calling: Context.Context<never>): Context.Context<R> =>
-  Context.merge(
-    // A caller in a scope but in no task must not get the task of the offer, which may be in another scope.
-    Context.getOrUndefined(calling as Context.Context<TaskScope>, TaskScope) === undefined
-      ? context
-      : Context.add(context, CurrentTask, undefined),
-    ofCaller(calling)
-  )
+  Context.merge(Task.ownedBy(context, calling), ofCaller(calling))
 
 const ofCaller = Context.pick(
-  TaskScope,
-  CurrentTask,
   CurrentJob,
   Offers,
   Tracer.ParentSpan,

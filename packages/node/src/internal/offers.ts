@@ -20,8 +20,3 @@ export const Offers = Context.Reference<Offered>(
 export const CurrentJob = Context.Reference<PoolJob | undefined>("@ambit/node/internal/offers/CurrentJob", {
   defaultValue: () => undefined
 })
-
-/** The task that a fiber belongs to: the reference of `@ambit/core` by its key, for only the key is needed here. */
-export const CurrentTask = Context.Reference<unknown>("@ambit/core/internal/scope/CurrentTask", {
-  defaultValue: () => undefined
-})
