@@ -3,6 +3,7 @@ import { describe, expect, it, layer } from "@effect/vitest"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
@@ -87,27 +88,26 @@ layer(Blocking.layerInline)("the inline pool", (it) => {
   it.effect("runs twenty thousand calls that wait, without filling the stack", () =>
     Effect.gen(function*() {
       const pool = yield* Blocking.Blocking
-      let done = 0
-      const call = (reference: BlockingFunction.BlockingFunction<never, unknown>) =>
-        Effect.map(Effect.context(), (context) => {
-          pool.submit({
-            reference,
-            args: [2],
-            options: { name: undefined, grace: undefined, timeout: undefined, transfer: [] },
-            context,
-            task: "",
-            app: "",
-            progress: undefined,
-            answered: () => {
-              done++
-            },
-            ended: () => {}
-          })
+      const context = yield* Effect.context()
+      const answers: Array<unknown> = []
+      const submit = (reference: BlockingFunction.BlockingFunction<never, unknown>) =>
+        pool.submit({
+          reference,
+          args: [2],
+          options: { name: undefined, grace: undefined, timeout: undefined, transfer: [] },
+          context,
+          task: "",
+          app: "",
+          progress: undefined,
+          answered: (exit) => answers.push(Exit.isSuccess(exit) ? exit.value : exit.cause),
+          ended: () => {}
         })
-      yield* call(soon)
-      for (let n = 0; n < 20_000; n++) yield* call(square)
+      // In one turn, so that all of them wait for the first one.
+      submit(soon)
+      for (let n = 0; n < 20_000; n++) submit(square)
+      expect(answers).toEqual([])
       yield* Blocking.run(square, 2)
-      expect(done).toBe(20_001)
+      expect(answers).toEqual([2, ...Array.from({ length: 20_000 }, () => 4)])
     }))
 
   it.effect("leaves no timer of a grace behind when the call has ended", () =>
