@@ -175,6 +175,9 @@ describe("an option of a call", () => {
     ["options", null],
     ["options", "fast"],
     ["name", { name: 1 as never }],
+    ["name", { name: " " }],
+    ["name", { name: "photos/resize" }],
+    ["name", { name: "resize#2" }],
     ["transfer", { transfer: {} as never }]
   ])("that makes no sense is refused before anything runs: %s", ([option, options]) =>
     Effect.gen(function*() {
@@ -190,6 +193,8 @@ describe("the declaration of a blocking function", () => {
   it.each([
     ["without import.meta", () => BlockingFunction.make(undefined as never, "f", () => 1), "import.meta"],
     ["without a name", () => BlockingFunction.make(here, "", () => 1), "the name is empty"],
+    ["with a name that is no part of a path", () => BlockingFunction.make(here, "a/b", () => 1), "one part of a path"],
+    ["with the name of a namesake", () => BlockingFunction.make(here, "f#2", () => 1), "one part of a path"],
     ["without a function", () => BlockingFunction.make(here, "f", 1 as never), "not a function"]
   ])("%s is refused at once", (_, declare, message) => {
     expect(declare).toThrow(message)

@@ -36,6 +36,22 @@ describe("a blocking call", () => {
     type Limited = Effect.Effect<number, Blocking.BlockingError | InvalidOption, Blocking.Blocking>
     expect(Blocking.run(length, "a").pipe(Blocking.withOptions({ timeout: "1 second" }))).type.toBe<Limited>()
     expect(Blocking.withOptions(Blocking.run(length, "a"), { grace: 0 })).type.toBe<Limited>()
+    expect(Blocking.run(length, "a").pipe(Blocking.withOptions({ name: "measure" }))).type.toBe<Limited>()
+    const unknown: Blocking.CallOptionsInput = {}
+    expect(Blocking.run(length, "a").pipe(Blocking.withOptions(unknown))).type.toBe<Limited>()
+  })
+
+  it("is not refused for options that cannot be wrong", () => {
+    type Sure = Effect.Effect<number, Blocking.BlockingError, Blocking.Blocking>
+    const bytes = new ArrayBuffer(1)
+    expect(Blocking.run(length, "a").pipe(Blocking.withOptions({ transfer: [bytes] }))).type.toBe<Sure>()
+    expect(Blocking.withOptions(Blocking.run(length, "a"), { timeout: "none" })).type.toBe<Sure>()
+    expect(Blocking.withOptions(Blocking.run(length, "a"), { timeout: "none", grace: 0 })).type.not.toBe<Sure>()
+  })
+
+  it("takes no option that there is none of", () => {
+    expect(Blocking.withOptions).type.not.toBeCallableWith({ timeout: "1 second", retries: 3 })
+    expect(Blocking.withOptions).type.not.toBeCallableWith(Blocking.run(length, "a"), { transfer: [], retries: 3 })
   })
 
   it("has the errors whose classes it is given", () => {

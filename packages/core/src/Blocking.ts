@@ -20,6 +20,7 @@ import { type BlockingFunction, isBlockingFunction } from "./BlockingFunction.ts
 import { answered, CallImpl, ended, leave } from "./internal/calls.ts"
 import { inlinePool } from "./internal/inline.ts"
 import { checkGrace, checkOptionalLimit } from "./internal/limit.ts"
+import { checkName } from "./internal/names.ts"
 import { shown } from "./internal/shown.ts"
 import { CurrentTask, type ScopeImpl, scopeIn } from "./internal/state.ts"
 import { InvalidOption } from "./InvalidOption.ts"
@@ -202,6 +203,19 @@ export interface CallOptionsInput {
   readonly name?: string | undefined
   readonly grace?: Duration.Input | undefined
   readonly timeout?: Duration.Input | "none" | undefined
+  readonly transfer?: ReadonlyArray<unknown> | undefined
+}
+
+/**
+ * Those options for calls in which nothing can be wrong.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SureOptions {
+  readonly name?: undefined
+  readonly grace?: undefined
+  readonly timeout?: "none" | undefined
   readonly transfer?: ReadonlyArray<unknown> | undefined
 }
 
@@ -458,9 +472,7 @@ const optionsOf = (input: CallOptionsInput, base: CallOptions): Result.Result<Ca
         "{ timeout: \"5 seconds\" }"
       )
     }
-    if (given.name !== undefined && typeof given.name !== "string") {
-      return yield* wrongOption("name of a blocking call", given.name, "this is no string", "one such as \"resize\"")
-    }
+    if (given.name !== undefined) yield* checkName("a blocking call", given.name)
     if (given.transfer !== undefined && !Array.isArray(given.transfer)) {
       return yield* wrongOption("transfer of a blocking call", given.transfer, "this is no array", "[bytes.buffer]")
     }
@@ -481,8 +493,9 @@ const optionsOf = (input: CallOptionsInput, base: CallOptions): Result.Result<Ca
  *
  * **Failure**
  *
- * A limit that is no duration, a timeout of zero, or what is no option at all fails
- * with `InvalidOption` before anything runs.
+ * A limit that is no duration, a timeout of zero, a name that cannot be part of a
+ * path, or what is no option at all fails with `InvalidOption` before anything runs.
+ * Options in which nothing can be wrong add no error.
  *
  * **Example** (A limit for one call)
  *
@@ -505,12 +518,28 @@ const optionsOf = (input: CallOptionsInput, base: CallOptions): Result.Result<Ca
  */
 export const withOptions: {
   /**
+   * Gives options to every `run` and `stream` inside of an effect. Data-last,
+   * with options in which nothing can be wrong.
+   *
+   * @category options
+   * @since 0.1.0
+   */
+  (options: SureOptions): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  /**
    * Gives options to every `run` and `stream` inside of an effect. Data-last.
    *
    * @category options
    * @since 0.1.0
    */
   (options: CallOptionsInput): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | InvalidOption, R>
+  /**
+   * Gives options to every `run` and `stream` inside of an effect. Data-first,
+   * with options in which nothing can be wrong.
+   *
+   * @category options
+   * @since 0.1.0
+   */
+  <A, E, R>(self: Effect.Effect<A, E, R>, options: SureOptions): Effect.Effect<A, E, R>
   /**
    * Gives options to every `run` and `stream` inside of an effect. Data-first.
    *

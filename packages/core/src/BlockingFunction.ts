@@ -142,6 +142,11 @@ export const becomeThread = (): ThreadGlobal =>
  * work, for a thread imports the same module. Arguments and result are cloned,
  * as `structuredClone` does it.
  *
+ * **Failure**
+ *
+ * Throws a `TypeError` for what is not `import.meta` or a function, and for a name
+ * that cannot be part of a path.
+ *
  * **Gotchas**
  *
  * - Every thread runs the top level of the module. So a module with blocking
@@ -189,6 +194,9 @@ const problemOf = (meta: unknown, name: unknown, run: unknown): string | undefin
   }
   if (typeof name !== "string" || name.trim() === "") {
     return `${at}: the name is empty or no string. Give it the name of the function`
+  }
+  if (/\/|#\d+$/.test(name)) {
+    return `${at}: the name is one part of a path, so it has no "/" and does not end in "#" and a number`
   }
   return typeof run === "function" ? undefined : `${at}: the third argument is ${typeof run}, not a function`
 }
