@@ -80,6 +80,17 @@ layer(BlockingPool.layer({ threads: 2, grace: 20 }), { excludeTestServices: true
       expect(events.length).toBeLessThanOrEqual(201)
     }))
 
+  it.effect("says its progress to nobody once its call has ended, least of all as that of another call", () =>
+    Effect.gen(function*() {
+      const both = Effect.gen(function*() {
+        const events = yield* Stream.runCollect(Blocking.stream(functions.reportsLate, 20))
+        return [events, yield* Stream.runCollect(Blocking.stream(functions.later, 100))] as const
+      })
+      const [own, others] = yield* Effect.provide(both, BlockingPool.layer({ threads: 1 }), { local: true })
+      expect(own).toEqual([{ _tag: "Progress", value: "in time" }, { _tag: "Result", value: undefined }])
+      expect(others).toEqual([{ _tag: "Result", value: "after 100" }])
+    }))
+
   it.effect("is cancelled when the reader of its progress goes away", () =>
     Effect.gen(function*() {
       const pool = yield* Blocking.Blocking
@@ -212,7 +223,6 @@ it.live("a handler is in scope and task of the call, wherever it was offered", (
   }).pipe(Effect.scoped, Effect.provide(BlockingPool.layer({ threads: 1 }))))
 
 it("D11: what only a thread can do says so on the main thread, with the name of the operation", () => {
-  expect(() => Thread.progress(1)).toThrow("Thread.progress needs a blocking function around it")
   expect(() => Thread.log("Info", "x")).toThrow("Thread.log needs a blocking function around it")
   expect(Thread.isCancelled()).toBe(false)
 })

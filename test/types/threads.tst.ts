@@ -26,9 +26,34 @@ describe("a blocking call", () => {
     >()
   })
 
-  it("can be read as a stream of its progress", () => {
+  it("can be read as a stream of its progress, which has the type that its function says", () => {
+    const scan = BlockingFunction.makeWithProgress(
+      meta,
+      "scan",
+      (progress: BlockingFunction.Progress<{ readonly row: number }>, rows: number) => {
+        expect(progress).type.not.toBeCallableWith(1)
+        return rows
+      }
+    )
+    expect(Blocking.stream(scan, 2)).type.toBe<
+      Stream.Stream<Blocking.CallEvent<number, { readonly row: number }>, Blocking.BlockingError, Blocking.Blocking>
+    >()
+    expect(Blocking.run(scan, 2)).type.toBe<Effect.Effect<number, Blocking.BlockingError, Blocking.Blocking>>()
+    expect(Blocking.run).type.not.toBeCallableWith(scan)
+    expect(Blocking.run).type.not.toBeCallableWith(scan, () => {}, 2)
+  })
+
+  it("of a function that says none has no progress in its stream", () => {
     expect(Blocking.stream(length, "a")).type.toBe<
-      Stream.Stream<Blocking.CallEvent<number>, Blocking.BlockingError, Blocking.Blocking>
+      Stream.Stream<Blocking.CallEvent<number, never>, Blocking.BlockingError, Blocking.Blocking>
+    >()
+    expect<Blocking.CallEvent<number, never>["value"]>().type.toBe<number>()
+  })
+
+  it("of a function of which little is known has unknown progress", () => {
+    const any: BlockingFunction.BlockingFunction<[text: string], number> = length
+    expect(Blocking.stream(any, "a")).type.toBe<
+      Stream.Stream<Blocking.CallEvent<number, unknown>, Blocking.BlockingError, Blocking.Blocking>
     >()
   })
 

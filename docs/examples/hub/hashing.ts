@@ -38,7 +38,7 @@ export const makeHashing = Effect.fnUntraced(function*({ onUnreadable, separator
     Blocking.stream(sha256, file.path).pipe(
       Stream.runFold((): string | undefined => undefined, (hash, event) => {
         if (event._tag === "Result") return event.value
-        hashes.advance(file, Number(event.value))
+        hashes.advance(file, event.value)
         return hash
       }),
       Blocking.throws([FileUnreadable]),

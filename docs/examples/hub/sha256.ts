@@ -28,22 +28,26 @@ const attempt = <A>(path: string, read: () => A): A => {
 }
 
 /** The SHA-256 of a file, in hexadecimal digits. Says after each full chunk how many bytes are done. */
-export const sha256 = BlockingFunction.make(import.meta, "sha256", (path: string): string => {
-  const file = attempt(path, () => openSync(path, flags))
-  try {
-    if (!fstatSync(file).isFile()) throw unreadable(path, "no file")
-    const hash = createHash("sha256")
-    const chunk = Buffer.allocUnsafe(chunkBytes)
-    let done = 0
-    while (true) {
-      Thread.throwIfCancelled()
-      const count = attempt(path, () => readSync(file, chunk))
-      if (count === 0) return hash.digest("hex")
-      hash.update(chunk.subarray(0, count))
-      done += count
-      if (count === chunkBytes) Thread.progress(done)
+export const sha256 = BlockingFunction.makeWithProgress(
+  import.meta,
+  "sha256",
+  (progress: BlockingFunction.Progress<number>, path: string): string => {
+    const file = attempt(path, () => openSync(path, flags))
+    try {
+      if (!fstatSync(file).isFile()) throw unreadable(path, "no file")
+      const hash = createHash("sha256")
+      const chunk = Buffer.allocUnsafe(chunkBytes)
+      let done = 0
+      while (true) {
+        Thread.throwIfCancelled()
+        const count = attempt(path, () => readSync(file, chunk))
+        if (count === 0) return hash.digest("hex")
+        hash.update(chunk.subarray(0, count))
+        done += count
+        if (count === chunkBytes) progress(done)
+      }
+    } finally {
+      closeSync(file)
     }
-  } finally {
-    closeSync(file)
   }
-})
+)

@@ -28,8 +28,12 @@ export const diagnose = BlockingFunction.make(import.meta, "diagnose", (sensor: 
   }
 })
 
-export const scan = BlockingFunction.make(import.meta, "scan", (rows: number): string => {
-  Thread.log("Info", "scan begins", { rows })
-  for (let row = 0; row < rows; row++) Thread.progress(row / rows)
-  return "scanned"
-})
+export const scan = BlockingFunction.makeWithProgress(
+  import.meta,
+  "scan",
+  (progress: BlockingFunction.Progress<number>, rows: number): string => {
+    Thread.log("Info", "scan begins", { rows })
+    for (let row = 0; row < rows; row++) progress(row / rows)
+    return "scanned"
+  }
+)

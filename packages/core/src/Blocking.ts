@@ -397,16 +397,20 @@ export const run = <Args extends ReadonlyArray<unknown>, A>(
  * @category models
  * @since 0.1.0
  */
-export type CallEvent<A> =
-  | { readonly _tag: "Progress"; readonly value: unknown }
+export type CallEvent<A, P> =
+  | { readonly _tag: "Progress"; readonly value: P }
   | { readonly _tag: "Result"; readonly value: A }
 
 /** How much progress is kept for a reader that is slow. */
 const keptProgress = 16
 
 /**
- * Runs a function on a thread and emits what it says with `Thread.progress`,
- * and at last its result.
+ * Runs a function on a thread and emits what it says of its progress, and at last
+ * its result.
+ *
+ * **When to use**
+ *
+ * Use with a function that is declared with `BlockingFunction.makeWithProgress`.
  *
  * **Details**
  *
@@ -436,14 +440,14 @@ const keptProgress = 16
  * @category running
  * @since 0.1.0
  */
-export const stream = <Args extends ReadonlyArray<unknown>, A>(
-  reference: BlockingFunction<Args, A>,
+export const stream = <Args extends ReadonlyArray<unknown>, A, P>(
+  reference: BlockingFunction<Args, A, P>,
   ...args: Args
-): Stream.Stream<CallEvent<A>, BlockingError, Blocking> =>
-  Stream.callback<CallEvent<A>, BlockingError>((queue) =>
+): Stream.Stream<CallEvent<A, P>, BlockingError, Blocking> =>
+  Stream.callback<CallEvent<A, P>, BlockingError>((queue) =>
     Effect.matchCause(
       call(reference, args, (value) => {
-        Queue.offerUnsafe(queue, { _tag: "Progress", value })
+        Queue.offerUnsafe(queue, { _tag: "Progress", value: value as P })
       }),
       {
         onFailure: (cause) => Queue.failCauseUnsafe(queue, cause),

@@ -12,17 +12,40 @@ const TypeId = "~@ambit/core/BlockingFunction"
 /**
  * A function of a module, which a thread can run by importing that module.
  *
+ * **Details**
+ *
+ * `P` is what it says of its progress; `never` for a function that says nothing.
+ *
  * @category models
  * @since 0.1.0
  */
-export interface BlockingFunction<in Args extends ReadonlyArray<unknown>, out A> {
+export interface BlockingFunction<in Args extends ReadonlyArray<unknown>, out A, out P = unknown> {
   readonly [TypeId]: typeof TypeId
   /** The URL of the module that a thread imports. */
   readonly module: string
   readonly name: string
   /** The function itself, for those who run it where they are. */
   readonly run: (...args: Args) => A | PromiseLike<A>
+  /** Only for the types. */
+  readonly progress?: P
 }
+
+/**
+ * Says how far a function is. `Blocking.stream` emits it; for `Blocking.run`
+ * nobody listens.
+ *
+ * **Details**
+ *
+ * It belongs to one call. Once that has ended, nobody listens either.
+ *
+ * **Failure**
+ *
+ * Throws a `DataCloneError` when the value cannot be cloned.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Progress<in P> = (value: P) => void
 
 /**
  * What a thread knows about the call it runs. A pool, or the inline layer, puts
@@ -38,7 +61,8 @@ export interface RunningCall {
   /** `undefined` between the calls, as in a timer. */
   readonly info: () => CallInfo | undefined
   readonly log: (level: LogLevel, message: string, annotations: Readonly<Record<string, unknown>>) => void
-  readonly progress: (value: unknown) => void
+  /** Gives what says the progress of the call that runs now. */
+  readonly progress: () => Progress<unknown>
   /** Asks the main thread; `undefined` on the main thread itself, which cannot wait for itself. */
   readonly ask:
     | ((how: AskKind, contract: string, method: string, args: ReadonlyArray<unknown>, within: number) => unknown)
@@ -174,7 +198,7 @@ export const make = <Args extends ReadonlyArray<unknown>, A>(
   meta: { readonly url: string },
   name: string,
   run: (...args: Args) => A
-): BlockingFunction<Args, Awaited<A>> => {
+): BlockingFunction<Args, Awaited<A>, never> => {
   const invalid = problemOf(meta, name, run)
   if (invalid !== undefined) throw new TypeError(invalid)
   const { functions, inThread } = threadGlobal()
@@ -185,6 +209,53 @@ export const make = <Args extends ReadonlyArray<unknown>, A>(
     ofModule.set(name, run)
   }
   return { [TypeId]: TypeId, module: meta.url, name, run: run as (...args: Args) => Awaited<A> }
+}
+
+const unheard = (): void => {}
+
+/**
+ * Declares a function that says how far it is. It gets what says so as its first
+ * argument, and callers give the others.
+ *
+ * **When to use**
+ *
+ * Use for long work that somebody watches, with `Blocking.stream`.
+ *
+ * **Details**
+ *
+ * The type that the first argument is annotated with is the type of the progress
+ * in the stream. All else is as with `make`.
+ *
+ * **Example** (Progress with a type)
+ *
+ * ```ts import.meta.vitest
+ * import { Blocking, BlockingFunction } from "@ambit/core"
+ * import { Effect, Stream } from "effect"
+ *
+ * const count = BlockingFunction.makeWithProgress(
+ *   import.meta,
+ *   "count",
+ *   (progress: BlockingFunction.Progress<number>, to: number): string => {
+ *     for (let n = 1; n <= to; n++) progress(n / to)
+ *     return "counted"
+ *   }
+ * )
+ *
+ * const program = Blocking.stream(count, 2).pipe(Stream.map((event) => event.value), Stream.runCollect)
+ * await Effect.runPromise(Effect.provide(program, Blocking.layerInline)) // => [0.5, 1, "counted"]
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const makeWithProgress = <P, Args extends ReadonlyArray<unknown>, A>(
+  meta: { readonly url: string },
+  name: string,
+  run: (progress: Progress<P>, ...args: Args) => A
+): BlockingFunction<Args, Awaited<A>, P> => {
+  const invalid = problemOf(meta, name, run)
+  if (invalid !== undefined) throw new TypeError(invalid)
+  return make(meta, name, (...args: Args) => run(threadGlobal().current?.progress() ?? unheard, ...args))
 }
 
 const problemOf = (meta: unknown, name: unknown, run: unknown): string | undefined => {

@@ -1,6 +1,6 @@
 /**
  * What a blocking function may do beyond its own work: see that it is
- * cancelled, log, report progress, and ask the main thread.
+ * cancelled, log, and ask the main thread.
  *
  * This module imports no Effect, so that threads start fast.
  *
@@ -163,19 +163,6 @@ export const log = (level: LogLevel, message: string, annotations?: Readonly<Rec
 }
 
 const levels: ReadonlyArray<LogLevel> = ["Trace", "Debug", "Info", "Warn", "Error", "Fatal"]
-
-/**
- * Says how far the function is. `Blocking.stream` emits it; for `Blocking.run`
- * nobody listens.
- *
- * **Failure**
- *
- * Throws a `DataCloneError` when the value cannot be cloned.
- *
- * @category logging
- * @since 0.1.0
- */
-export const progress = (value: unknown): void => running("progress").progress(value)
 
 /**
  * Marks buffers in a result that are moved to the main thread instead of

@@ -150,8 +150,11 @@ const call: RunningCall = {
   takeCancel,
   info,
   log,
-  progress: (value) => {
-    if (slot >= 0) port.postMessage([toMain.progress, slot, value])
+  progress: () => {
+    const mine = sequence
+    return (value) => {
+      if (sequence === mine && slot >= 0) port.postMessage([toMain.progress, slot, value])
+    }
   },
   ask
 }

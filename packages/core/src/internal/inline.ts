@@ -54,7 +54,10 @@ const runningCall = (job: InlineJob): RunningCall => ({
     traceparent: ""
   }),
   log: (level, message, annotations) => say(job.request.context, level, message, annotations),
-  progress: (value) => job.request.progress?.(structuredClone(value)),
+  progress: () => (value) => {
+    const cloned = structuredClone(value)
+    if (job.phase === "Running" && !job.cancelled) job.request.progress?.(cloned)
+  },
   ask: undefined
 })
 
