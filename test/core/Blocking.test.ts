@@ -149,6 +149,24 @@ layer(Blocking.layerInline)("the inline pool", (it) => {
       expect(yield* Stream.runCollect(Blocking.stream(square, 3))).toEqual([{ _tag: "Result", value: 9 }])
     }))
 
+  it.effect("a call that cannot be interrupted is left to itself before its scope is closed, and its fiber goes on", () =>
+    Effect.gen(function*() {
+      const scope = yield* TaskScope.make("app", { stopWithin: "10 seconds" })
+      const log: Array<string> = []
+      const call = Effect.onExit(Blocking.run(never), (exit) => Effect.sync(() => log.push(exit._tag)))
+      yield* TaskScope.spawn(scope, Effect.uninterruptible(call), "work")
+      const closing = yield* Effect.forkChild(TaskScope.close(scope), { startImmediately: true })
+      yield* TestClock.adjust("7 seconds")
+      expect(log).toEqual([])
+      yield* TestClock.adjust("1 second")
+      expect(log).toEqual(["Failure"])
+      const report = yield* Fiber.join(closing)
+      expect(report.tasks.map(({ kind, outcome, path }) => `${path} ${kind} ${outcome}`)).toEqual([
+        "app/work background interrupted",
+        "app/work/never blocking abandoned"
+      ])
+    }))
+
   it.effect("a call that outlives its fiber is in the report of its scope", () =>
     Effect.gen(function*() {
       const running = yield* Deferred.make<void>()

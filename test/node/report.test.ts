@@ -3,6 +3,7 @@ import { BlockingPool } from "@ambit/node"
 import { expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as TestClock from "effect/testing/TestClock"
 import * as functions from "../fixtures/functions.ts"
 import { gate, reaches, set } from "../support/gate.ts"
 import { linesAt, makeRecorder } from "../support/recorder.ts"
@@ -52,6 +53,130 @@ it.live("the grace of a call never reaches beyond the limit of its scope, and th
     )
     expect(Number(told?.[1])).toBeLessThanOrEqual(400)
     expect(Number(told?.[1])).toBeGreaterThan(100)
+  }))
+
+const uninterruptible: ReadonlyArray<
+  readonly [string, <E, R>(call: Effect.Effect<unknown, E, R>) => Effect.Effect<unknown, E, R>]
+> = [
+  ["a fiber that cannot be interrupted", Effect.uninterruptible],
+  ["a clean-up", (call) => Effect.onExit(Effect.never, () => Effect.orDie(call))],
+  [
+    "a clean-up that comes to it later",
+    (call) => Effect.onExit(Effect.never, () => Effect.andThen(Effect.sleep("100 millis"), Effect.orDie(call)))
+  ]
+]
+
+it.live.each(uninterruptible)(
+  "the call of %s is told to stop in time for its grace",
+  ([, around]) =>
+    Effect.gen(function*() {
+      const report = yield* closedDuring(around(Blocking.run(functions.untilCancelled)), 1000).pipe(
+        pool({ grace: 200 })
+      )
+      expect(linesOf(report)).toEqual(["app/work interrupted", "app/work/untilCancelled interrupted"])
+      // Of its time, a fifth is kept for the end of the thread.
+      expect(report.took).toBeGreaterThan(550)
+      expect(report.took).toBeLessThan(800)
+      expect(report.clean).toBe(true)
+    })
+)
+
+it.live.each(uninterruptible)(
+  "the thread of %s is ended within the close, and is in the report",
+  ([, around]) =>
+    Effect.gen(function*() {
+      const [report, status] = yield* Effect.gen(function*() {
+        const report = yield* closedDuring(around(Blocking.run(functions.forever)), 1000)
+        return [report, yield* Effect.flatMap(Blocking.Blocking, (pool) => pool.status)] as const
+      }).pipe(pool({ grace: 60_000 }))
+      expect(linesOf(report)).toEqual(["app/work interrupted", "app/work/forever killed"])
+      expect(report.tasks[1]?.place).toMatch(/^at .* \(.*functions\.ts:\d+\)$/)
+      expect(report.took).toBeLessThan(1000)
+      expect(status).toMatchObject({ killed: 1, busy: 0, calls: [] })
+    })
+)
+
+it.live("a call that cannot be interrupted gives its result when it has it in time", () =>
+  Effect.gen(function*() {
+    const results: Array<number> = []
+    const call = Effect.map(Blocking.run(functions.block, 400), (result) => results.push(result))
+    const report = yield* closedDuring(Effect.uninterruptible(call), 1000).pipe(pool({ grace: 200 }))
+    expect(results).toEqual([400])
+    expect(linesOf(report)).toEqual(["app/work interrupted"])
+  }))
+
+it.live("a call that cannot be interrupted and waits in the queue frees its fiber in time, and never runs", () =>
+  Effect.gen(function*() {
+    const memory = gate()
+    const report = yield* Effect.gen(function*() {
+      const held = [1, 2].map(() => Effect.forkChild(Blocking.run(functions.hold, memory), { startImmediately: true }))
+      yield* Effect.all(held)
+      yield* reaches(memory, 0, 2)
+      const call = Effect.uninterruptible(Blocking.run(functions.counts, memory, 2))
+      const report = yield* closedDuring(call, 500)
+      set(memory, 1, 1)
+      yield* Blocking.run(functions.triple, 1)
+      return report
+    }).pipe(pool())
+    expect(linesOf(report)).toEqual(["app/work interrupted"])
+    expect(Atomics.load(memory, 2)).toBe(0)
+  }))
+
+it.live("the call of a task that has a limit of its own and cannot be interrupted ends within that", () =>
+  Effect.gen(function*() {
+    const report = yield* Effect.gen(function*() {
+      const scope = yield* TaskScope.make("app", { stopWithin: 4000 })
+      yield* TaskScope.spawn(scope, Effect.uninterruptible(Blocking.run(functions.forever)), "work", {
+        stopWithin: 1000
+      })
+      yield* Effect.sleep("100 millis")
+      return yield* TaskScope.close(scope)
+    }).pipe(Effect.scoped, pool({ grace: 100 }))
+    expect(linesOf(report)).toEqual(["app/work interrupted", "app/work/forever killed"])
+    expect(report.took).toBeLessThan(1000)
+  }))
+
+it.live("a call that nobody can interrupt or end is given up in time, and its fiber goes on when it is over", () =>
+  Effect.gen(function*() {
+    const recorder = makeRecorder()
+    const report = yield* Effect.gen(function*() {
+      const report = yield* closedDuring(Effect.uninterruptible(Blocking.run(functions.nativeSleep, 2)), 500)
+      yield* Effect.sleep("2500 millis")
+      return report
+    }).pipe(pool({ grace: 0 }), Effect.provide(recorder.layer))
+    expect(linesOf(report)).toEqual(["app/work abandoned", "app/work/nativeSleep abandoned"])
+    expect(report.took).toBeLessThan(700)
+    const told = linesAt(recorder.records, "Warn")
+    expect(told.some((line) => line.startsWith("Task app/work ended after all"))).toBe(true)
+  }))
+
+it.live("the thread of a call that cannot be interrupted is ended though the virtual clock of its scope stands still", () =>
+  Effect.gen(function*() {
+    const call = Effect.uninterruptible(Blocking.run(functions.forever))
+    const stuck = Effect.scoped(Effect.gen(function*() {
+      const scope = yield* TaskScope.make("app")
+      yield* TaskScope.spawn(scope, call, "work")
+    }))
+    yield* Effect.exit(Effect.provide(stuck, TestClock.layer()))
+    const { status } = yield* Blocking.Blocking
+    while ((yield* status).killed === 0) yield* Effect.sleep("5 millis")
+    expect(yield* Blocking.run(functions.triple, 2)).toBe(6)
+  }).pipe(pool({ grace: 50 }), Effect.provide(makeRecorder().layer)))
+
+it.live("a call in a finalizer of an app ends within the stop of the app", () =>
+  Effect.gen(function*() {
+    const Flushing = App.layer(
+      "flushing",
+      Effect.acquireRelease(Effect.void, () => Effect.ignore(Blocking.run(functions.forever))),
+      { stopWithin: "1 second" }
+    )
+    const [report, status] = yield* Effect.gen(function*() {
+      const report = yield* Host.launch(Layer.mergeAll(Flushing, Layer.effectDiscard(Host.requestStop("done"))))
+      return [report, yield* Effect.flatMap(Blocking.Blocking, (pool) => pool.status)] as const
+    }).pipe(pool({ grace: 100 }), Effect.provide(makeRecorder().layer))
+    expect(report.apps[0]).toMatchObject({ resources: "failed" })
+    expect(report.took).toBeLessThan(1000)
+    expect(status).toMatchObject({ killed: 1, busy: 0, calls: [] })
   }))
 
 it.live("a thread that cannot be ended is given up in time, reported, and told of when it ends after all", () =>

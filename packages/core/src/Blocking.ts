@@ -68,6 +68,8 @@ export interface Request {
  * @since 0.1.0
  */
 export interface Job {
+  /** How long it may clean up after a cancel, in milliseconds. */
+  readonly grace: number
   readonly state: () => CallState
   /**
    * Nobody waits any more. What has not begun never does; what runs is told, and
@@ -268,7 +270,9 @@ const ask = (
     if (!isBlockingFunction(reference)) return resume(Effect.die(noReference(reference)))
     const scope = scopeIn(context)
     const path = Context.get(context, CurrentTask)?.path ?? scope?.path ?? ""
-    const call = scope === undefined ? undefined : new CallImpl(scope, path, options.name ?? reference.name, context)
+    const call = scope === undefined
+      ? undefined
+      : new CallImpl(scope, path, options.name ?? reference.name, context, () => resume(Effect.interrupt))
     const job = pool.submit({
       reference,
       args,
@@ -286,6 +290,7 @@ const ask = (
       }
     })
     if (call !== undefined) call.job = job
+    if (scope !== undefined && scope.state._tag !== "Open") call?.endInTime()
     watch(job)
     return Effect.sync(() => call === undefined ? job.cancel(Infinity) : leave(call))
   })
@@ -362,6 +367,10 @@ const within = (
  * the grace, its thread is ended, without its `finally` blocks, and replaced. What
  * sits in native code cannot be ended: such a thread is counted as stuck, and
  * replaced as well. A close of the scope waits for all of this, within its limit.
+ *
+ * A fiber that cannot be interrupted waits on. When its scope stops, the call is
+ * told as late as its grace allows, and the fiber goes on, as if it had been
+ * interrupted, when the call is over.
  *
  * **Failure**
  *

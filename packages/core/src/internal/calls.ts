@@ -6,18 +6,24 @@
  * of the scope by itself: a close waits for it, gives it up and reports it like any
  * other.
  *
+ * A fiber that cannot be interrupted waits on when its scope stops. It has until
+ * the grace of the call must begin; then the call is cut off, and when that is
+ * over the fiber goes on as if it had been interrupted.
+ *
  * Invariants
  * - A call is in the list of its scope until no code of it runs any more, or a
  *   thread that cannot be ended has it. (node/report.test.ts)
- * - It is a task only while nobody else waits for it.
+ * - It is a task only while no fiber waits for its result.
  */
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import type { CallEnd, Job } from "../Blocking.ts"
 import type { TaskOutcome } from "../ShutdownReport.ts"
 import { moment, now } from "./clock.ts"
 import { observeLater } from "./spawn.ts"
-import { defaultSettings, link, notify, running, type ScopeImpl, TaskImpl } from "./state.ts"
+import { callsOf, CurrentTask, defaultSettings, link, notify, running, type ScopeImpl, TaskImpl } from "./state.ts"
 import { abandon } from "./stopTask.ts"
 
 export class CallImpl {
@@ -34,15 +40,20 @@ export class CallImpl {
   /** The call as a task of its own, and how that ends. */
   task: TaskImpl | undefined = undefined
   end: (() => void) | undefined = undefined
+  /** Lets a fiber go on that still waits, as if it had been interrupted. */
+  readonly free: () => void
+  /** Waits for the moment in which the call is cut off. */
+  private waiting: Fiber.Fiber<void> | undefined = undefined
   // The calls of a scope are a list through themselves: a set that lives for long keeps dead calls from young collections.
   previous: CallImpl | undefined = undefined
   next: CallImpl | undefined = undefined
 
-  constructor(scope: ScopeImpl, taskPath: string, name: string, context: Context.Context<never>) {
+  constructor(scope: ScopeImpl, taskPath: string, name: string, context: Context.Context<never>, free: () => void) {
     this.scope = scope
     this.taskPath = taskPath
     this.name = name
     this.context = context
+    this.free = free
     this.startedAt = now(scope.clock)
     this.previous = scope.lastCall
     if (scope.lastCall === undefined) scope.firstCall = this
@@ -52,6 +63,25 @@ export class CallImpl {
 
   get place(): string | undefined {
     return this.stack?.split("\n")[0]
+  }
+
+  /** Cuts the call off as late as its grace allows, if its fiber waits on while the scope stops. */
+  endInTime(): void {
+    const { clock } = this.scope
+    const left = timeLeftOf(this)
+    if (this.over || this.task !== undefined || this.waiting !== undefined || !asksToStop(this.scope)) return
+    this.waiting = Effect.runForkWith(this.scope.context)(
+      Effect.map(clock.sleep(Duration.millis(Math.max(left / 2, left - this.job.grace))), () => this.cutOff())
+    )
+  }
+
+  cutOff(): void {
+    leaveWithin(this, timeLeftOf(this))
+  }
+
+  waitNoMore(): void {
+    this.waiting?.interruptUnsafe()
+    this.waiting = undefined
   }
 }
 
@@ -65,25 +95,22 @@ const leaveList = (call: CallImpl): void => {
   call.next = undefined
 }
 
-/** The calls of a scope, oldest first. */
-export const callsOf = (scope: ScopeImpl): Array<CallImpl> => {
-  const calls: Array<CallImpl> = []
-  for (let call = scope.firstCall; call !== undefined; call = call.next) calls.push(call)
-  return calls
-}
-
 /** The thread has answered. The fiber may have left in the meantime, while the pool had other things to do. */
 export const answered = (call: CallImpl): void => {
   if (call.over) return
   call.over = true
+  call.waitNoMore()
   leaveList(call)
   call.end?.()
 }
 
 /** The fiber does not wait any more. */
-export const leave = (call: CallImpl): void => {
-  if (call.over) return
-  call.job.cancel(timeLeft(call.scope))
+export const leave = (call: CallImpl): void => leaveWithin(call, timeLeft(call.scope))
+
+const leaveWithin = (call: CallImpl, within: number): void => {
+  if (call.over || call.task !== undefined) return
+  call.waitNoMore()
+  call.job.cancel(within)
   // What had not begun is over by now.
   if (!call.over) becomeTask(call)
 }
@@ -91,7 +118,8 @@ export const leave = (call: CallImpl): void => {
 /** Ends what runs on threads, without its grace. */
 export const killCalls = (scope: ScopeImpl): void => {
   for (const call of callsOf(scope)) {
-    if (call.task !== undefined) call.job.cancel(0)
+    if (call.task === undefined) call.cutOff()
+    else call.job.cancel(0)
   }
   for (const child of scope.children) killCalls(child)
 }
@@ -103,11 +131,35 @@ const timeLeft = (scope: ScopeImpl): number => {
   // Who has lost patience waits for no clean-up.
   if (scope.pace.haste !== undefined) return 0
   let left = Infinity
-  for (let at: ScopeImpl | undefined = scope; at !== undefined; at = at.parent) {
-    if (at.state._tag === "Stopping") left = Math.min(left, at.state.deadline - moment(at), at.stopWithin)
-  }
+  for (let at: ScopeImpl | undefined = scope; at !== undefined; at = at.parent) left = Math.min(left, timeLeftIn(at))
   return Math.max(0, left * (1 - keptBack))
 }
+
+const timeLeftIn = (scope: ScopeImpl): number => {
+  const { releasing, state, stopsBy, stopWithin } = scope
+  switch (state._tag) {
+    case "Open":
+      return Infinity
+    case "Stopping":
+      return (state.until ?? Math.min(state.deadline, moment(scope) + stopWithin)) - moment(scope)
+    case "Closed":
+      // Its app may still release resources.
+      return releasing ? stopsBy - moment(scope) : Infinity
+  }
+}
+
+/** The time left for a call whose task is still there, and may have a limit of its own. */
+const timeLeftOf = ({ context, scope }: CallImpl): number => {
+  const task = Context.get(context, CurrentTask)
+  const within = task?.settings.stopWithin
+  const left = timeLeft(scope)
+  if (within === undefined || task?.phase._tag !== "Stopping") return left
+  return Math.max(0, Math.min(left, (task.phase.from + within - moment(scope)) * (1 - keptBack)))
+}
+
+/** Whether the tasks of a scope are asked to stop, or its resources released. Before that, hooks may call as they like. */
+const asksToStop = ({ releasing, state }: ScopeImpl): boolean =>
+  state._tag === "Stopping" ? state.until !== undefined : state._tag === "Closed" && releasing
 
 const becomeTask = (call: CallImpl): void => {
   const ending = Effect.callback<void>((resume) => {
@@ -153,17 +205,21 @@ const outcomes: Record<CallEnd["_tag"], TaskOutcome> = {
   Stuck: "abandoned"
 }
 
-/** What became of a call that nobody waits for. */
+/** What became of a call that was cancelled. */
 export const ended = (call: CallImpl, end: CallEnd): void => {
   if (call.over) return
   if ("stack" in end && end.stack !== undefined) call.stack = end.stack
   if (end._tag === "Stuck") {
-    if (call.task === undefined) return
-    abandon(call.task, now(call.scope.clock))
-    return notify(call.scope)
+    if (call.task !== undefined) {
+      abandon(call.task, now(call.scope.clock))
+      notify(call.scope)
+    }
+    return call.free()
   }
   call.outcome = outcomes[end._tag]
   call.over = true
+  call.waitNoMore()
   leaveList(call)
   call.end?.()
+  call.free()
 }

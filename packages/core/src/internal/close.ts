@@ -25,6 +25,7 @@ import { emit, listened, say } from "./say.ts"
 import { shown, shownCause } from "./shown.ts"
 import {
   allTasksOf,
+  callsOf,
   countCloseWait,
   countIdleWait,
   CurrentTask,
@@ -81,6 +82,7 @@ export const beginStop = (scope: ScopeImpl, reason: string, within: number, told
     since,
     from,
     deadline: Math.min(from + within, deadlineAround(scope.parent)),
+    until: undefined,
     counts: noCounts(),
     children: children.toReversed(),
     leftovers,
@@ -262,6 +264,12 @@ const endsBy = (scope: ScopeImpl, deadline: number): boolean =>
     ? [...scope.children].every((child) => endsBy(child, deadline))
     : scope.stopsBy - deadline < 1e-4
 
+// Also those that began too late to end in time: what is given up is at least told.
+const endCalls = (scope: ScopeImpl): void => {
+  for (const child of scope.children) endCalls(child)
+  for (const call of callsOf(scope)) call.cutOff()
+}
+
 // The list of a stopping scope does not change, so it can be walked while tasks end.
 const inList = (scope: ScopeImpl): () => TaskImpl | undefined => {
   let next = scope.first
@@ -300,6 +308,7 @@ const closer = (scope: ScopeImpl, state: Stopping, options: CloseOptions): Effec
     // Without a step before, the limit counts from the call, as the deadline does.
     const begin = options.before === undefined ? state.from : moment(scope)
     const until = Math.min(state.deadline, begin + scope.stopWithin, given)
+    state.until = until
 
     const stops = new Map<ScopeImpl, ChildStop>()
     const stopAll = (children: Iterable<ScopeImpl>) => {
@@ -309,6 +318,8 @@ const closer = (scope: ScopeImpl, state: Stopping, options: CloseOptions): Effec
     const lateChildren = () => [...scope.children].filter((child) => !isOver(child) && !stops.has(child))
     stopAll(state.children)
     yield* interruptAll(inList(scope), scope, state.reason, options.before === undefined ? state.since : now(clock))
+    // Those that have not left with their fibers.
+    for (const call of callsOf(scope)) call.endInTime()
 
     const others = Effect.all([othersEnded(scope), ...state.children.map(othersDone)], { discard: true })
     const rest = Effect.gen(function*() {
@@ -330,6 +341,7 @@ const closer = (scope: ScopeImpl, state: Stopping, options: CloseOptions): Effec
       stopAll(lateChildren())
       // An app that is still at its hooks, or waits for its dependents, has not asked its tasks yet.
       yield* interruptAll(inTree(scope), scope, state.reason, now(clock))
+      endCalls(scope)
       giveUpTree(scope, (task) => !waitsForClose(task))
       releaseBlocked(state)
       // Those that only waited for this get a turn to end by themselves.

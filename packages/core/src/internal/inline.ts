@@ -29,7 +29,7 @@ interface InlineJob extends Job {
   cancelled: boolean
   begun: boolean
   /** What waits for the end of its grace. */
-  grace: Fiber.Fiber<unknown> | undefined
+  graceEnd: Fiber.Fiber<unknown> | undefined
 }
 
 const isPromiseLike = (value: unknown): value is PromiseLike<unknown> =>
@@ -118,7 +118,7 @@ export const inlinePool = (): Pool => {
   const settle = (job: InlineJob, exit: Exit.Exit<unknown, BlockingError>): void => {
     if (job.phase === "Done") return
     job.phase = "Done"
-    job.grace?.interruptUnsafe()
+    job.graceEnd?.interruptUnsafe()
     if (job.cancelled) {
       job.request.ended({ _tag: "Returned" })
     } else {
@@ -136,7 +136,7 @@ export const inlinePool = (): Pool => {
   }
 
   const cancel = (job: InlineJob, within: number): void => {
-    if (job.phase === "Done") return
+    if (job.phase === "Done" || job.cancelled) return
     counts.cancelled++
     job.cancelled = true
     if (job.phase === "Queued") {
@@ -144,9 +144,9 @@ export const inlinePool = (): Pool => {
       job.phase = "Done"
       return job.request.ended({ _tag: "NeverStarted" })
     }
-    const grace = Math.min(job.request.options.grace ?? defaultGrace, within)
     // Nobody can end a promise. What has not settled by then is left to itself, and the next one gets its turn.
-    job.grace = Effect.runForkWith(job.request.context)(Effect.map(Effect.sleep(Duration.millis(grace)), () => {
+    const grace = Effect.sleep(Duration.millis(Math.min(job.grace, within)))
+    job.graceEnd = Effect.runForkWith(job.request.context)(Effect.map(grace, () => {
       if (running !== job) return
       counts.stuck++
       job.request.ended({ _tag: "Stuck", stack: undefined })
@@ -161,7 +161,8 @@ export const inlinePool = (): Pool => {
       phase: "Queued",
       cancelled: false,
       begun: false,
-      grace: undefined,
+      grace: request.options.grace ?? defaultGrace,
+      graceEnd: undefined,
       state: () => job.phase === "Running" ? { _tag: "Running", thread: name } : { _tag: job.phase },
       cancel: (within) => cancel(job, within),
       timedOut: () => {

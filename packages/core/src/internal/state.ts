@@ -196,6 +196,8 @@ export interface Stopping {
   /** The begin and the latest end on the clock of the deadlines. */
   readonly from: number
   readonly deadline: number
+  /** When those are given up that have not ended, once they are asked to; not while hooks run and tasks are drained. */
+  until: number | undefined
   /** What has become of the tasks so far. */
   readonly counts: Record<TaskOutcome, number>
   /** The children that were not closed when the stop began, newest first: the report tells of each of them. */
@@ -434,6 +436,13 @@ export const listOf = (scope: ScopeImpl): Array<TaskImpl> => {
   const tasks: Array<TaskImpl> = []
   for (let task = scope.first; task !== undefined; task = task.next) tasks.push(task)
   return tasks
+}
+
+/** The calls of a scope, oldest first. */
+export const callsOf = (scope: ScopeImpl): Array<CallImpl> => {
+  const calls: Array<CallImpl> = []
+  for (let call = scope.firstCall; call !== undefined; call = call.next) calls.push(call)
+  return calls
 }
 
 /** The tasks of a scope that have not ended, oldest first. */

@@ -5,11 +5,10 @@ import * as Deferred from "effect/Deferred"
 import type { Health, Tree, TreeApp, TreeCall, TreeTask } from "../Host.ts"
 import type { HostState } from "../HostOwner.ts"
 import { type AppImpl, stateNames } from "./app.ts"
-import { callsOf } from "./calls.ts"
 import { now } from "./clock.ts"
 import type { HostImpl } from "./host.ts"
 import { placeOf } from "./place.ts"
-import { type ScopeImpl, tasksOf } from "./state.ts"
+import { callsOf, type ScopeImpl, tasksOf } from "./state.ts"
 
 const treeTasks = (scope: ScopeImpl, most: number): Array<TreeTask> => [
   ...tasksOf(scope).slice(0, most).map((task) => ({

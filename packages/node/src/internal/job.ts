@@ -60,6 +60,10 @@ export class PoolJob implements Job {
     if (parent !== undefined) (parent.children ??= new Set()).add(this)
   }
 
+  get grace(): number {
+    return this.request.options.grace ?? this.pool.settings.grace
+  }
+
   get isRunning(): boolean {
     return this.thread !== undefined && this.thread.hasBegun(this)
   }

@@ -360,7 +360,7 @@ export class PoolImpl {
     if (job.phase === "Done" || job.cancelled) return
     job.cancelled = true
     this.counts.cancelled++
-    const grace = Math.min(this.graceOf(job), within)
+    const grace = Math.min(job.grace, within)
     this.work(() => {
       const { thread } = job
       if (!this.takeBack(job)) return this.stopWithin(job, grace)
@@ -386,10 +386,6 @@ export class PoolImpl {
         this.pump()
       })
     })
-  }
-
-  private graceOf({ request: { options } }: PoolJob): number {
-    return options.grace ?? this.settings.grace
   }
 
   /** Tells a function that runs to stop, and ends its thread after the grace. Of two graces, the one that ends first counts. */
@@ -508,6 +504,7 @@ export class PoolImpl {
 
   /** A job whose thread was ended under it. */
   private cut(job: PoolJob, stack: string | undefined): void {
+    job.thread?.release(job)
     if (job.cancelled) {
       this.leave(job, { _tag: "Killed", stack })
     } else {
@@ -816,7 +813,7 @@ export class PoolImpl {
       }
       for (const thread of threads) {
         thread.close()
-        for (const job of thread.sent.slice()) this.stopWithin(job, Math.min(this.graceOf(job), this.functionsWithin))
+        for (const job of thread.sent.slice()) this.stopWithin(job, Math.min(job.grace, this.functionsWithin))
       }
     })
     const leaving = [...this.endings].map((thread) => thread.left)
