@@ -149,6 +149,27 @@ layer(Blocking.layerInline)("the inline pool", (it) => {
       expect(yield* Stream.runCollect(Blocking.stream(square, 3))).toEqual([{ _tag: "Result", value: 9 }])
     }))
 
+  it.effect("tells of a call that was left to itself until it has settled", () =>
+    Effect.gen(function*() {
+      const pool = yield* Blocking.makeInline
+      const status = Effect.map(pool.status, ({ busy, calls, stuck }) => ({
+        busy,
+        stuck,
+        calls: calls.map((call) => call.function)
+      }))
+      let settle = () => {}
+      const slow = BlockingFunction.make(here, "slow", () => new Promise<void>((resolve) => settle = resolve))
+      const call = Effect.provideService(Blocking.run(slow), Blocking.Blocking, pool)
+      const fiber = yield* Effect.forkChild(call, { startImmediately: true })
+      yield* Fiber.interrupt(fiber)
+      expect(yield* status).toEqual({ busy: 1, stuck: 0, calls: ["slow"] })
+      yield* TestClock.adjust("1 second")
+      expect(yield* status).toEqual({ busy: 0, stuck: 1, calls: ["slow"] })
+      settle()
+      yield* Effect.promise(() => Promise.resolve())
+      expect(yield* status).toEqual({ busy: 0, stuck: 0, calls: [] })
+    }))
+
   it.effect("a call that cannot be interrupted is left to itself before its scope is closed, and its fiber goes on", () =>
     Effect.gen(function*() {
       const scope = yield* TaskScope.make("app", { stopWithin: "10 seconds" })

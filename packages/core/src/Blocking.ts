@@ -123,9 +123,10 @@ export interface PoolCall {
  *
  * **Details**
  *
- * `threads` counts those that can run calls, `busy` those of them that do, and
- * `stuck` those beyond them that were ended but sit in code that nobody can
- * end. The other numbers count since the pool was made.
+ * `threads` counts those that are up, also when they run their last call, `busy`
+ * those of them that run one, and `stuck` those beyond them that were ended but sit
+ * in code that nobody can end. `queued` counts the calls that have not begun. The
+ * other numbers count since the pool was made.
  *
  * @category models
  * @since 0.1.0

@@ -63,7 +63,9 @@ const runningCall = (job: InlineJob): RunningCall => ({
 
 export const inlinePool = (): Pool => {
   const waiting: Array<InlineJob> = []
-  const counts = { completed: 0, failed: 0, cancelled: 0, timedOut: 0, stuck: 0 }
+  const counts = { completed: 0, failed: 0, cancelled: 0, timedOut: 0 }
+  /** What was given up, and has not settled. */
+  const stuck = new Set<InlineJob>()
   let running: InlineJob | undefined
 
   const taken = (): InlineJob | undefined => running === undefined ? waiting.shift() : undefined
@@ -125,8 +127,7 @@ export const inlinePool = (): Pool => {
       counts[Exit.isSuccess(exit) ? "completed" : "failed"]++
       job.request.answered(exit)
     }
-    if (running === job) release()
-    else counts.stuck--
+    if (!stuck.delete(job)) release()
   }
 
   const release = (): void => {
@@ -148,7 +149,7 @@ export const inlinePool = (): Pool => {
     const grace = Effect.sleep(Duration.millis(Math.min(job.grace, within)))
     job.graceEnd = Effect.runForkWith(job.request.context)(Effect.map(grace, () => {
       if (running !== job) return
-      counts.stuck++
+      stuck.add(job)
       job.request.ended({ _tag: "Stuck", stack: undefined })
       release()
     }))
@@ -180,7 +181,7 @@ export const inlinePool = (): Pool => {
     size: 1,
     threads: 1,
     busy: running === undefined ? 0 : 1,
-    stuck: counts.stuck,
+    stuck: stuck.size,
     queued: waiting.length,
     completed: counts.completed,
     failed: counts.failed,
@@ -189,7 +190,7 @@ export const inlinePool = (): Pool => {
     rejected: 0,
     killed: 0,
     died: 0,
-    calls: [...(running === undefined ? [] : [running]), ...waiting].map((job) => ({
+    calls: [...stuck, ...(running === undefined ? [] : [running]), ...waiting].map((job) => ({
       function: job.request.reference.name,
       module: job.request.reference.module,
       task: job.request.task,

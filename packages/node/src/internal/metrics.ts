@@ -1,13 +1,12 @@
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
-import type * as Scope from "effect/Scope"
 import type { PoolImpl } from "./pool.ts"
 
 type Status = ReturnType<PoolImpl["status"]>
 
 /** Read when somebody looks, so that a call costs nothing for them. */
 const gauges: ReadonlyArray<readonly [name: string, description: string, read: (status: Status) => number]> = [
-  ["ambit_blocking_threads", "Threads that can run calls", ({ threads }) => threads],
+  ["ambit_blocking_threads", "Threads that are up", ({ threads }) => threads],
   ["ambit_blocking_busy_threads", "Threads that run calls", ({ busy }) => busy],
   ["ambit_blocking_stuck_threads", "Threads that were ended and cannot be", ({ stuck }) => stuck],
   ["ambit_blocking_queued_calls", "Calls that have not begun", ({ queued }) => queued]
@@ -25,32 +24,29 @@ const counters: ReadonlyArray<readonly [name: string, description: string, read:
 
 const unused = () => {}
 
-/** Registers the metrics of a pool for as long as the scope is open. */
-export const registerMetrics = (pool: PoolImpl): Effect.Effect<void, never, Scope.Scope> =>
-  Effect.asVoid(Effect.acquireRelease(
-    Effect.contextWith((context) =>
-      Effect.sync(() => {
-        const attributes = { pool: pool.settings.name }
-        return [
-          ...gauges.map(([name, description, read]) =>
-            Metric.registerUnsafe(Metric.gauge(name, { description, attributes }), context, {
-              get: () => ({ value: read(pool.status()) }),
-              update: unused,
-              modify: unused
-            })
-          ),
-          ...counters.map(([name, description, read]) =>
-            Metric.registerUnsafe(Metric.counter(name, { description, attributes, incremental: true }), context, {
-              get: () => ({ count: read(pool.status()), incremental: true }),
-              update: unused,
-              modify: unused
-            })
-          )
-        ]
-      })
-    ),
-    (registrations) =>
-      Effect.sync(() => {
+/** Registers the metrics of a pool, and gives what removes them. */
+export const registerMetrics = (pool: PoolImpl): Effect.Effect<Effect.Effect<void>> =>
+  Effect.contextWith((context) =>
+    Effect.sync(() => {
+      const attributes = { pool: pool.settings.name }
+      const registrations = [
+        ...gauges.map(([name, description, read]) =>
+          Metric.registerUnsafe(Metric.gauge(name, { description, attributes }), context, {
+            get: () => ({ value: read(pool.status()) }),
+            update: unused,
+            modify: unused
+          })
+        ),
+        ...counters.map(([name, description, read]) =>
+          Metric.registerUnsafe(Metric.counter(name, { description, attributes, incremental: true }), context, {
+            get: () => ({ count: read(pool.status()), incremental: true }),
+            update: unused,
+            modify: unused
+          })
+        )
+      ]
+      return Effect.sync(() => {
         for (const registration of registrations) registration.remove()
       })
-  ))
+    })
+  )

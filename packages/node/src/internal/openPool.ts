@@ -31,11 +31,12 @@ export const openPool = (
 ): Effect.Effect<Pool, PoolStartFailed, Scope.Scope> =>
   Effect.gen(function*() {
     const context = yield* Effect.context()
-    const pool = yield* Effect.acquireRelease(
-      start(settings, context, onLost),
-      (pool) => Effect.promise(() => pool.close())
+    const [pool] = yield* Effect.acquireRelease(
+      Effect.flatMap(start(settings, context, onLost), (pool) =>
+        Effect.map(registerMetrics(pool), (removeMetrics) => [pool, removeMetrics] as const)),
+      ([pool, removeMetrics]) =>
+        Effect.andThen(Effect.promise(() => pool.close()), removeMetrics)
     )
-    yield* registerMetrics(pool)
     return {
       name: settings.name,
       submit: (request) => pool.submit(request),

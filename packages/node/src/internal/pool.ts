@@ -638,31 +638,32 @@ export class PoolImpl {
   // Watching
   // ---------------------------------------------------------------------------
 
-  private get busy(): number {
-    let busy = 0
+  /** How many of the threads for new calls have something to do. */
+  private get taken(): number {
+    let taken = 0
     for (const thread of this.threads) {
-      if (thread.sent.length > 0) busy++
+      if (thread.sent.length > 0) taken++
     }
-    return busy
+    return taken
   }
 
   /** Arms the timers that have something to watch. None of them keeps the process. */
   private watch(): void {
-    const { busy } = this
-    this.watchSaturation(busy)
-    if (busy > 0 && this.stallTimer === undefined) {
+    const { taken } = this
+    this.watchSaturation(taken)
+    if (taken > 0 && this.stallTimer === undefined) {
       this.stallTimer = afterIfAlive(this.settings.stalledAfter, this.tellStalls)
     }
-    if (this.idleTimer === undefined && this.threads.length > this.settings.min && busy < this.threads.length) {
+    if (this.idleTimer === undefined && this.threads.length > this.settings.min && taken < this.threads.length) {
       this.idleTimer = afterIfAlive(this.settings.idleAfter, this.endIdle)
     }
   }
 
-  private watchSaturation(busy: number): void {
+  private watchSaturation(taken: number): void {
     const { max, saturation } = this.settings
     // A single thread is there to be busy; it is too little when others wait for it.
     const waiting = max > 1 || this.queue.size > 0
-    if (saturation === undefined || busy < saturation.threshold * max || !waiting) {
+    if (saturation === undefined || taken < saturation.threshold * max || !waiting) {
       this.saturatedSince = undefined
       return
     }
@@ -675,23 +676,23 @@ export class PoolImpl {
 
   private readonly tellSaturation = (): void => {
     this.saturationTimer = undefined
-    const { busy } = this
+    const { taken } = this
     if (this.saturatedSince !== undefined && realNow() - this.saturatedSince >= saturatedAfter) {
       this.saturationTold = realNow()
       const { max, name } = this.settings
       say(
         this.context,
         "Warn",
-        `Pool ${name} is saturated: ${busy} of ${max} threads are busy, ${this.queue.size} calls wait`,
+        `Pool ${name} is saturated: ${taken} of ${max} threads are busy, ${this.queue.size} calls wait`,
         {
           pool: name,
-          busy,
+          busy: taken,
           size: max,
           queued: this.queue.size
         }
       )
     }
-    this.watchSaturation(busy)
+    this.watchSaturation(taken)
   }
 
   private readonly tellStalls = (): void => {
@@ -741,14 +742,15 @@ export class PoolImpl {
 
   status(): PoolStatus {
     const now = realNow()
-    const sent = [...this.threads, ...this.retiring].flatMap((thread) => thread.sent)
+    const up = [...this.threads, ...this.retiring]
+    const sent = up.flatMap((thread) => thread.sent)
     const leaving = [...this.endings, ...this.stuck].flatMap((thread) => thread.sent)
     return {
       ...this.counts,
       name: this.settings.name,
       size: this.settings.max,
-      threads: this.threads.length,
-      busy: this.busy,
+      threads: up.length,
+      busy: up.filter((thread) => thread.sent.some((job) => job.isRunning)).length,
       stuck: this.stuck.size,
       queued: this.queue.size + sent.filter((job) => !job.isRunning).length,
       calls: [...leaving, ...sent, ...this.queue].map((job) => ({
@@ -805,7 +807,9 @@ export class PoolImpl {
     for (const timer of [this.idleTimer, this.stallTimer, this.saturationTimer, this.spareTimer]) cancelTimer(timer)
     const { name, stopWithin } = this.settings
     const threads = [...this.threads, ...this.retiring, ...(this.spare === undefined ? [] : [this.spare])]
+    this.spare = undefined
     this.work(() => {
+      this.threads.length = 0
       const waiting = [...this.queue]
       for (const job of waiting) this.queue.remove(job)
       for (const job of [...threads.flatMap((thread) => thread.revokeAll()), ...waiting]) {
