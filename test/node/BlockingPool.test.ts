@@ -1,13 +1,17 @@
-import { Blocking, BlockingFunction, TaskScope } from "@ambit/core"
+import { Blocking, BlockingFunction, Limits, TaskScope } from "@ambit/core"
 import { BlockingPool } from "@ambit/node"
 import { describe, expect, it, layer } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Metric from "effect/Metric"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import { availableParallelism } from "node:os"
+import { settingsOf } from "../../packages/node/src/internal/settings.ts"
 import * as functions from "../fixtures/functions.ts"
 import { blockUntil, gate, reaches, set } from "../support/gate.ts"
 import { linesAt, makeRecorder } from "../support/recorder.ts"
@@ -632,9 +636,62 @@ describe("a pool", () => {
       }).pipe(Effect.scoped)
     ))
 
+  it("U1: has documented defaults", () => {
+    expect(Result.getOrThrow(settingsOf({}, Limits.defaults))).toEqual({
+      name: "blocking",
+      min: Math.max(2, availableParallelism()),
+      max: Math.max(2, availableParallelism()),
+      spare: false,
+      capacity: 1000,
+      whenFull: "wait",
+      grace: 1000,
+      idleAfter: 30_000,
+      stopWithin: 10_000,
+      resourceLimits: undefined,
+      saturation: { threshold: 0.75, every: 30_000 },
+      stalledAfter: 60_000
+    })
+  })
+
+  it.live.each<[Duration.Input]>([["5 seconds"], ["1 minute"]])(
+    "U2: whose stop (%s) is not shorter than that of the host is refused, with both values",
+    ([stopWithin]) =>
+      Effect.gen(function*() {
+        const made = Effect.scoped(BlockingPool.make({ name: "files", threads: 1, stopWithin }))
+        const error = yield* Effect.flip(Effect.provide(made, Limits.layer({ hostStop: "5 seconds" })))
+        expect(error.message).toBe(
+          `stopWithin of pool "files" is ${
+            JSON.stringify(stopWithin)
+          }: it is not shorter than hostStop, which is 5.0 s. ` +
+            "Lower the one or raise the other."
+        )
+      })
+  )
+
+  it.live("U2: takes as long as the host to stop at most, when nobody says otherwise", () =>
+    Effect.gen(function*() {
+      const { took } = yield* timed(Effect.scoped(Effect.gen(function*() {
+        const pool = yield* BlockingPool.make({ threads: 1, grace: "8 seconds" })
+        const forever = Effect.provideService(Blocking.run(functions.forever), Blocking.Blocking, pool)
+        yield* Effect.forkDetach(Effect.exit(forever), { startImmediately: true })
+        yield* Effect.sleep("50 millis")
+      })))
+      expect(took).toBeLessThan(2000)
+    }).pipe(Effect.provide(Limits.layer({ hostStop: "1 second" })), Effect.provide(makeRecorder().layer)))
+
+  it.live("U2: is refused where the limits around it make no sense", () =>
+    Effect.gen(function*() {
+      const made = Effect.scoped(BlockingPool.make({ threads: 1 }))
+      const error = yield* Effect.flip(Effect.provideService(made, Limits.Limits, { ...Limits.defaults, hostStop: 0 }))
+      expect(error.message).toContain("hostStop of the Limits is \"0\"")
+    }))
+
   const badOptions: ReadonlyArray<readonly [string, BlockingPool.BlockingPoolOptions]> = [
     ["threads", { threads: 0 }],
+    ["threads", { threads: -1 }],
+    ["threads", { threads: 1.5 }],
     ["threads", { threads: Number.NaN }],
+    ["threads.min", { threads: { min: -1, max: 2 } }],
     ["threads.min", { threads: { min: 3, max: 2 } }],
     ["threads.max", { threads: { min: 0, max: 0 } }],
     ["capacity", { capacity: -1 }],

@@ -5,6 +5,7 @@
  */
 import { Blocking, type Pool } from "@ambit/core/Blocking"
 import type { InvalidOption } from "@ambit/core/InvalidOption"
+import * as Limits from "@ambit/core/Limits"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -25,7 +26,7 @@ import type { PoolStartFailed } from "./PoolStartFailed.ts"
  * - `spare`: whether one more thread stands ready to take the place of one that was ended, in a millisecond instead of some 20; `false` by default, since it takes some 8 megabytes.
  * - `capacity`, `whenFull`: how many calls may wait, 1,000 by default, and what happens to those beyond: `"wait"` (the default) makes them wait as well, `"fail"` fails them with `QueueFull`. Up to 64 quick calls lie ready on each busy thread, and do not count.
  * - `grace`: how long a cancelled function may clean up before its thread is ended; 1 second by default.
- * - `stopWithin`: how long the stop of the pool may take; 10 seconds by default.
+ * - `stopWithin`: how long the stop of the pool may take; 10 seconds by default, or `hostStop` of the `Limits` around where that is shorter. A longer one than that, or one that is as long, is refused.
  * - `resourceLimits`: what Node gives a thread at most, such as `maxOldGenerationSizeMb`; Node's own by default.
  * - `saturation`: from which share of busy threads on a warning is logged, and how often at most; 0.75 and 30 seconds by default, or `"none"`.
  * - `stalledAfter`: after how long a call without a limit is worth a warning; 1 minute by default.
@@ -74,7 +75,10 @@ export interface BlockingPoolOptions {
 export const make = (
   options: BlockingPoolOptions = {}
 ): Effect.Effect<Pool, InvalidOption | PoolStartFailed, Scope.Scope> =>
-  Effect.flatMap(Effect.fromResult(settingsOf(options)), (settings) => openPool(settings, () => {}))
+  Limits.around.pipe(
+    Effect.flatMap((limits) => Effect.fromResult(settingsOf(options, limits))),
+    Effect.flatMap((settings) => openPool(settings, () => {}))
+  )
 
 /**
  * Provides `Blocking` with a pool of threads.

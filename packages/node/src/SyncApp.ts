@@ -10,6 +10,7 @@ import * as AmbitApp from "@ambit/core/App"
 import { Blocking, type BlockingError, run as runBlocking } from "@ambit/core/Blocking"
 import type { BlockingFunction } from "@ambit/core/BlockingFunction"
 import type { InvalidOption } from "@ambit/core/InvalidOption"
+import * as Limits from "@ambit/core/Limits"
 import type { ScopeClosed } from "@ambit/core/ScopeClosed"
 import * as Task from "@ambit/core/Task"
 import * as TaskScope from "@ambit/core/TaskScope"
@@ -137,6 +138,9 @@ export const layer = <Name extends string, Config, Handlers>(
   return AmbitApp.layer(app.name, Layer.effect(keyOf(app.name), start(app, config, { grace, resourceLimits })), limits)
 }
 
+/** Of the stop of an app, its thread gets two seconds. */
+const stopWithin = 2000
+
 const start = <Name extends string, Config, Handlers>(
   app: App<Name, Config, Handlers>,
   config: Config,
@@ -145,8 +149,9 @@ const start = <Name extends string, Config, Handlers>(
   Effect.gen(function*() {
     const scope = yield* TaskScope.TaskScope
     const context = yield* Effect.context()
+    const limits = yield* Limits.around
     const settings = yield* Effect.fromResult(
-      settingsOf({ ...options, name: app.name, threads: 1, saturation: "none", stopWithin: "2 seconds" })
+      settingsOf({ ...options, name: app.name, threads: 1, saturation: "none" }, limits, stopWithin)
     )
     const lost = Deferred.makeUnsafe<never, ThreadLost>()
     const pool = yield* openPool(settings, () => {

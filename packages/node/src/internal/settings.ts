@@ -1,4 +1,6 @@
 import { InvalidOption } from "@ambit/core/InvalidOption"
+import type { Limits } from "@ambit/core/Limits"
+import { formatMillis } from "@ambit/core/ShutdownReport"
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
@@ -109,8 +111,32 @@ const resourceLimitsOf = (
   return Result.succeed(limits)
 }
 
-/** Checks the options of a pool and fills in what is not given. */
-export const settingsOf = (options: BlockingPoolOptions): Result.Result<PoolSettings, InvalidOption> =>
+// The program has to end in the time that the host has, so what comes on top is shorter.
+const stopWithinOf = (
+  of: string,
+  input: Duration.Input | undefined,
+  { hostStop }: Pick<Limits, "hostStop">,
+  fallback: number
+): Result.Result<number, InvalidOption> =>
+  Result.flatMap(
+    durationOf(`stopWithin of ${of}`, input, Math.min(fallback, hostStop), "more"),
+    (millis) =>
+      input === undefined || millis < hostStop
+        ? Result.succeed(millis)
+        : invalid(
+          `stopWithin of ${of}`,
+          input,
+          `it is not shorter than hostStop, which is ${formatMillis(hostStop)}`,
+          "Lower the one or raise the other"
+        )
+  )
+
+/** Checks the options of a pool against the limits around it, and fills in what is not given. */
+export const settingsOf = (
+  options: BlockingPoolOptions,
+  limits: Pick<Limits, "hostStop">,
+  stopWithinByDefault = 10_000
+): Result.Result<PoolSettings, InvalidOption> =>
   Result.gen(function*() {
     if (!isObject(options)) {
       return yield* invalid("the options of a pool", options, "this is no object", "Give it { threads: 4 }")
@@ -129,7 +155,7 @@ export const settingsOf = (options: BlockingPoolOptions): Result.Result<PoolSett
     if (whenFull !== "wait" && whenFull !== "fail") {
       return yield* invalid(`whenFull of ${of}`, whenFull, "there is no such choice", "Choose \"wait\" or \"fail\"")
     }
-    const stopWithin = yield* durationOf(`stopWithin of ${of}`, options.stopWithin, 10_000, "more")
+    const stopWithin = yield* stopWithinOf(of, options.stopWithin, limits, stopWithinByDefault)
     return {
       name,
       ...yield* sizes(of, options.threads),
