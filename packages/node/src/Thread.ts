@@ -70,8 +70,8 @@ const running = (what: string): RunningCall => {
 }
 
 /**
- * Whether nobody waits for this call any more. It costs nanoseconds, so a loop
- * may ask in every round.
+ * Whether this call is to stop: nobody waits for it any more, or its scope or pool
+ * stops. It costs nanoseconds, so a loop may ask in every round.
  *
  * **Details**
  *
@@ -98,7 +98,7 @@ const running = (what: string): RunningCall => {
 export const isCancelled = (): boolean => threadGlobal().current?.isCancelled() ?? false
 
 /**
- * Throws `Cancelled` when nobody waits for this call any more.
+ * Throws `Cancelled` when this call is to stop; see `isCancelled`.
  *
  * **Details**
  *

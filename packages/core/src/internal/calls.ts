@@ -67,12 +67,11 @@ export class CallImpl {
 
   /** Cuts the call off as late as its grace allows, if its fiber waits on while the scope stops. */
   endInTime(): void {
-    const { clock } = this.scope
-    const left = timeLeftOf(this)
+    const { clock, context } = this.scope
     if (this.over || this.task !== undefined || this.waiting !== undefined || !asksToStop(this.scope)) return
-    this.waiting = Effect.runForkWith(this.scope.context)(
-      Effect.map(clock.sleep(Duration.millis(Math.max(left / 2, left - this.job.grace))), () => this.cutOff())
-    )
+    const left = timeLeftOf(this)
+    const until = clock.sleep(Duration.millis(Math.max(left / 2, left - this.job.grace)))
+    this.waiting = Effect.runForkWith(context)(Effect.map(until, () => this.cutOff()))
   }
 
   cutOff(): void {

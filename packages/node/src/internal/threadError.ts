@@ -3,12 +3,15 @@
  * imports no Effect.
  */
 
-/** Thrown by `Thread.throwIfCancelled`, and by a wait that is cut short: nobody waits for the call any more. */
+/** Thrown by `Thread.throwIfCancelled`, and by a wait that is cut short: the call is to stop. */
 export class Cancelled extends Error {
   readonly _tag = "Cancelled"
   override readonly name = "Cancelled"
   constructor() {
-    super("Nobody waits for this call any more. Clean up and return; its thread is ended after the grace")
+    super(
+      "This call is to stop: nobody waits for it any more, or its scope or pool stops. " +
+        "Clean up and return; its thread is ended after the grace"
+    )
   }
 }
 
