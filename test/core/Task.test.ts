@@ -410,6 +410,17 @@ describe("failure", () => {
     }).pipe(Effect.provide(inScope), Effect.provide(recorder.layer))
   })
 
+  it.effect("failure hooks are told what the task was spawned to do then", () =>
+    Effect.gen(function*() {
+      const scope = yield* TaskScope.TaskScope
+      const policies: Array<Task.OnFailure> = []
+      yield* TaskScope.onFailure(scope, ({ onFailure }) => policies.push(onFailure))
+      yield* Task.spawn(Effect.fail("E"), "poll", { onFailure: "ignore" })
+      yield* Task.spawn(Effect.fail("E"), "poll")
+      yield* Task.spawn(Effect.fail("E"), "poll", { onFailure: "stopApp" })
+      assert.deepStrictEqual(policies, ["ignore", "report", "stopApp"])
+    }).pipe(Effect.provide(inScope)))
+
   it.effect("with ignore a failure is a debug record", () => {
     const recorder = makeRecorder()
     return Effect.gen(function*() {

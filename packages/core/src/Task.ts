@@ -152,7 +152,7 @@ export interface SpawnOptions {
 }
 
 /**
- * A failure as a failure hook gets it.
+ * A failure as a failure hook gets it, with what the task was spawned to do then.
  *
  * @category models
  * @since 0.1.0
@@ -161,6 +161,7 @@ export interface TaskFailure {
   readonly path: string
   readonly kind: TaskKind
   readonly cause: Cause.Cause<unknown>
+  readonly onFailure: OnFailure
 }
 
 /**

@@ -138,7 +138,7 @@ const onFailure = (
   for (let of: ScopeImpl | undefined = scope; of !== undefined; of = of.parent) {
     for (const hook of of.failureHooks) {
       try {
-        hook({ path, kind: task.kind, cause }, task)
+        hook({ path, kind: task.kind, cause, onFailure: task.settings.onFailure }, task)
       } catch (defect) {
         say(context, "Error", `A failure hook of ${of.path} threw on task ${path}; the next hook is still called`, {
           task: path
