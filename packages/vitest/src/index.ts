@@ -1,0 +1,2 @@
+export * as FakePool from "./FakePool.ts"
+export * as TestHost from "./TestHost.ts"
