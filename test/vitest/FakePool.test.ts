@@ -9,11 +9,14 @@ import * as Fiber from "effect/Fiber"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
+import { readFile } from "node:fs/promises"
 
 const here = { url: import.meta.url }
 
 const hash = BlockingFunction.make(here, "hash", (path: string): string => `real ${path}`)
 const size = BlockingFunction.make(here, "size", (value: unknown): number => String(value).length)
+
+const lengthOf = BlockingFunction.make(here, "lengthOf", async (path: string) => (await readFile(path)).length)
 
 const indexer = (effect: Effect.Effect<unknown, any, any>, options?: App.AppOptions) =>
   App.layer("indexer", Task.spawn(effect, "index"), options)
@@ -160,7 +163,10 @@ describe("a cancelled fake", () => {
       const host = yield* TestHost.launch(indexer(options === undefined ? call : Blocking.withOptions(call, options)))
       const report = yield* host.stop
       const pool = yield* Blocking.Blocking
-      return { host, report, status: yield* pool.status }
+      const status = yield* pool.status
+      yield* Effect.forEach([1, 2], () => Effect.forkChild(call, { startImmediately: true }))
+      const { calls } = yield* pool.status
+      return { host, report, status, next: calls.map(({ state }) => state._tag === "Running" ? state.thread : "none") }
     }).pipe(Effect.provide(FakePool.layer([FakePool.fake(hash, () => fake)])))
 
   const lines = (report: { readonly tasks: ReadonlyArray<{ path: string; outcome: string; took: number }> }) =>
@@ -181,9 +187,10 @@ describe("a cancelled fake", () => {
 
   it.effect("that never looks loses its thread after the grace, and the thread is replaced (C12)", () =>
     Effect.gen(function*() {
-      const { report, status } = yield* reportOf(Effect.uninterruptible(Effect.never), { grace: "3 seconds" })
+      const { next, report, status } = yield* reportOf(Effect.uninterruptible(Effect.never), { grace: "3 seconds" })
       assert.deepStrictEqual(lines(report), [["index", "interrupted", 0], ["index/hash", "killed", 3000]])
       assert.deepInclude(status, { killed: 1, stuck: 0, busy: 0, threads: 2 })
+      assert.deepStrictEqual(next, ["fake-2", "fake-3"])
     }))
 
   it.effect("whose thread is gone leaves nothing behind, also when it would have slept for an hour", () =>
@@ -216,10 +223,15 @@ describe("a cancelled fake", () => {
     }).pipe(Effect.provide(FakePool.layer([FakePool.fake(hash, () => Effect.never)], { threads: 1 }))))
 })
 
-it.effect("functions themselves run in a test with the inline pool", () =>
+it.effect("functions themselves run in a test with the inline pool, and what they wait for is waited for", () =>
   Effect.gen(function*() {
-    const read = Effect.map(Blocking.run(hash, "a"), (value) => assert.strictEqual(value, "real a"))
-    const host = yield* TestHost.launch(indexer(read))
+    const reads = Effect.all([Blocking.run(hash, "a"), Blocking.run(lengthOf, import.meta.filename)])
+    const host = yield* TestHost.launch(indexer(Effect.tap(reads, ([value, length]) =>
+      Effect.sync(() => {
+        assert.strictEqual(value, "real a")
+        assert.isAbove(length, 1000)
+      }))))
     yield* host.awaitIdle({ background: true })
+    assert.strictEqual(yield* Clock.currentTimeMillis, 0)
     assert.isTrue((yield* host.stop).clean)
   }).pipe(Effect.provide(Blocking.layerInline)))

@@ -3,14 +3,16 @@ import { App, Blocking, type Host, Task } from "@ambit/core"
 import { BlockingPool } from "@ambit/node"
 import { TestHost } from "@ambit/vitest"
 import { assert, describe, it } from "@effect/vitest"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import { TestClock } from "effect/testing"
 import { EventEmitter } from "node:events"
 import { setInterval as every } from "node:timers/promises"
 import { Worker } from "node:worker_threads"
-import { block } from "../fixtures/functions.ts"
+import { block, forever } from "../fixtures/functions.ts"
 import { asTest, errorsOf, reported } from "../support/asTest.ts"
 
 const refuse = Effect.fn("refuse")(function*() {
@@ -43,6 +45,12 @@ describe("what a host leaves behind fails its test:", () => {
       const leak = sole(yield* leaksOf(sensor(Task.spawn(refuse(), "sulk"))))
       assert.deepInclude(leak, { kind: "task", name: "host/sensor/sulk" })
       assert.match(leak.place ?? "", /^refuse \(.*TestHost\.leaks\.test\.ts:\d+:\d+\)$/)
+    }))
+
+  it.live("a task that still sleeps, told of once", () =>
+    Effect.gen(function*() {
+      const sleeping = sensor(Task.spawn(Effect.uninterruptible(Effect.sleep("1 hour")), "sleep"))
+      assert.deepInclude(sole(yield* leaksOf(sleeping)), { kind: "task", name: "host/sensor/sleep" })
     }))
 
   it.live("a fiber that was detached and still sleeps, with the task that it came from", () =>
@@ -188,15 +196,26 @@ describe("no leak is", () => {
       assert.deepInclude(sole(second), { kind: "timer", name: "setInterval" })
     }))
 
-  it.live("a thread of a pool that the test has given, and one of a pool inside of the host has ended", () =>
+  it.live("a thread or a timer of a pool that the test has given, also of a new thread in place of one that was ended", () =>
     Effect.gen(function*() {
-      const start = Effect.all([Blocking.run(block, 50), Blocking.run(block, 50)], { concurrency: 2 })
-      const host = yield* TestHost.launch(sensor(start))
+      const pools = yield* Layer.build(BlockingPool.layer({ threads: { min: 1, max: 2 }, grace: "50 millis" }))
+      const pool = Context.get(pools, Blocking.Blocking)
+      const start = Effect.gen(function*() {
+        yield* Task.spawn(Blocking.run(forever), "search")
+        yield* Blocking.run(block, 50)
+      })
+      const launched = TestHost.launch(sensor(start)).pipe(Effect.provideContext(pools), Effect.scoped)
+      yield* Effect.provide(launched, Logger.layer([]))
+      assert.strictEqual((yield* pool.status).killed, 1)
+    }))
+
+  it.live("a thread of a pool inside of the host, which ends with it", () =>
+    Effect.gen(function*() {
+      const start = Blocking.run(block, 10)
+      const own = Layer.provide(sensor(start), BlockingPool.layer({ threads: 1, saturation: "none" }))
+      const host = yield* TestHost.launch(own)
       yield* host.stop
-      const own = Layer.provide(sensor(start), BlockingPool.layer({ name: "own", threads: 1 }))
-      const other = yield* TestHost.launch(own, { name: "other" })
-      yield* other.stop
-    }).pipe(Effect.provide(BlockingPool.layer({ threads: { min: 1, max: 2 } }))))
+    }).pipe(Effect.provide(Logger.layer([]))))
 })
 
 describe("a leak that is expected", () => {

@@ -1,4 +1,5 @@
-import { App, Host, Limits, Shutdown, Task, type TaskScope } from "@ambit/core"
+import { App, Blocking, Host, Limits, Shutdown, Task, type TaskScope } from "@ambit/core"
+import { BlockingPool } from "@ambit/node"
 import { TestHost } from "@ambit/vitest"
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
@@ -7,6 +8,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as Schedule from "effect/Schedule"
@@ -16,7 +18,9 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { setTimeout as realSleep } from "node:timers/promises"
+import { block, cleansUp } from "../fixtures/functions.ts"
 import { asTest, errorsOf } from "../support/asTest.ts"
+import { gate } from "../support/gate.ts"
 
 const refuse = Effect.fn("refuse")(function*() {
   return yield* Effect.uninterruptible(Effect.never)
@@ -114,10 +118,14 @@ describe("launch", () => {
 
   it.effect("moves the clock first, so that no sleep in clean-up is cut short", () =>
     Effect.gen(function*() {
-      const sleepy = App.layer("sleepy", Task.spawn(Effect.ensuring(Effect.never, Effect.sleep("2 seconds")), "wait"))
-      const host = yield* TestHost.launch(sleepy)
-      const report = yield* host.stop
-      assert.deepStrictEqual([report.clean, report.took], [true, 2000])
+      let ended = -1
+      const start = Effect.gen(function*() {
+        const task = yield* Task.spawn(Effect.ensuring(Effect.never, Effect.sleep("2 seconds")), "wait")
+        yield* task.interrupt()
+        ended = yield* Clock.currentTimeMillis
+      })
+      yield* TestHost.launch(App.layer("sleepy", start, { startWithin: "none" }))
+      assert.strictEqual(ended, 2000)
     }))
 })
 
@@ -333,6 +341,39 @@ describe("awaitIdle", () => {
     }))
 })
 
+describe("wait", () => {
+  it.effect("lets as much time pass as an effect takes, and no more", () =>
+    Effect.gen(function*() {
+      let starts = 0
+      const start = Effect.gen(function*() {
+        starts++
+        yield* Effect.sleep("2 seconds")
+        yield* App.onStop("bye", Effect.sleep("3 seconds"))
+      })
+      const host = yield* TestHost.launch(app("sensor", start))
+      const restart = Effect.flatMap(Host.apps, ([sensor]) => App.restart(sensor!))
+      const report = yield* host.wait(host.run(restart))
+      assert.strictEqual(report.took, 3000)
+      assert.strictEqual(starts, 2)
+      assert.strictEqual(yield* Clock.currentTimeMillis, 7000)
+      assert.strictEqual(yield* Effect.flip(host.wait(Effect.fail("typed" as const))), "typed")
+    }))
+
+  it.effect("fails with WouldHang for what cannot come, and lets go of it", () =>
+    Effect.gen(function*() {
+      let interrupted = false
+      const host = yield* TestHost.launch(app("sensor", Task.spawn(Effect.never, "poll")), { name: "hub" })
+      const never = Effect.onInterrupt(Effect.never, () => Effect.sync(() => (interrupted = true)))
+      const error = yield* Effect.flip(host.wait(never))
+      assert.strictEqual(
+        error.message,
+        "The wait for an effect of hub would never end: nobody sleeps on the clock, and nothing happens. " +
+          "Alive: hub/sensor/poll. Give it what it waits for first, or launch with awaitReady: false"
+      )
+      assert.isTrue(interrupted)
+    }))
+})
+
 describe("stop", () => {
   it.effect("gives up a task that ignores interruption at exactly its limit (B2, B3)", () =>
     Effect.gen(function*() {
@@ -458,6 +499,36 @@ describe("stop", () => {
       assert.strictEqual(yield* Effect.promise(() => readFile(file, "utf8")), "19")
     }))
 
+  it.effect("waits for calls on threads, and no limit passes meanwhile", () =>
+    Effect.gen(function*() {
+      const start = Effect.gen(function*() {
+        yield* Task.spawn(Blocking.run(block, 80), "block", { kind: "foreground" })
+        yield* Task.spawn(Blocking.run(cleansUp, gate(), 80), "clean")
+      })
+      const host = yield* TestHost.launch(app("indexer", start))
+      yield* host.awaitIdle()
+      const report = yield* host.stop
+      assert.deepStrictEqual(report.tasks.map(({ outcome, path, took }) => [path, outcome, took]), [
+        ["host/indexer/clean", "interrupted", 0],
+        ["host/indexer/clean/cleansUp", "interrupted", 0]
+      ])
+      assert.strictEqual(yield* Clock.currentTimeMillis, 0)
+    }).pipe(Effect.provide(BlockingPool.layer({ threads: 2, saturation: "none" }))))
+
+  it.effect("does not wait for a timer that is far away", () =>
+    Effect.gen(function*() {
+      const start = Effect.gen(function*() {
+        const controller = yield* Effect.acquireRelease(
+          Effect.sync(() => new AbortController()),
+          (controller) => Effect.sync(() => controller.abort())
+        )
+        void realSleep(60_000, undefined, controller).catch(() => {})
+        yield* App.onStop("slow", Effect.sleep("2 seconds"))
+      })
+      const { took } = yield* timed(Effect.flatMap(TestHost.launch(app("waiting", start)), (host) => host.stop))
+      assert.isBelow(took, 400)
+    }))
+
   it.effect("waits no more than once for real work that does not end", () =>
     Effect.gen(function*() {
       const folder = yield* Effect.acquireRelease(
@@ -516,6 +587,14 @@ describe("a signal", () => {
       const report = yield* host.stop
       assert.deepStrictEqual([report.reason, report.took, report.clean], ["SIGTERM", 3000, true])
       assert.isUndefined(report.hurried)
+    }))
+
+  it.effect("whose stop takes no time has stopped the host when it returns", () =>
+    Effect.gen(function*() {
+      const turns = Effect.forEach([1, 2, 3, 4, 5], () => Effect.yieldNow)
+      const host = yield* TestHost.launch(app("sensor", App.onStop("turns", turns)))
+      yield* host.signal()
+      assert.strictEqual(host.control.health().state, "stopped")
     }))
 
   it.effect("that is the second one hurries: hooks are cut short, and what is left has two seconds (Q7)", () =>
@@ -577,7 +656,11 @@ describe("settle", () => {
     Effect.gen(function*() {
       const { promise, resolve } = Promise.withResolvers<string>()
       let got = ""
-      const wait = Effect.map(Effect.promise(() => promise), (value) => (got = value))
+      const wait = Effect.gen(function*() {
+        const value = yield* Effect.promise(() => promise)
+        yield* Effect.forEach([1, 2, 3, 4, 5], () => Effect.yieldNow)
+        got = value
+      })
       const host = yield* TestHost.launch(app("reader", Task.spawn(wait, "wait")))
       yield* host.settle(async () => {
         await realSleep(5)
@@ -626,5 +709,5 @@ describe("under the live clock", () => {
       const report = yield* host.stop
       assert.isTrue(report.clean)
       assert.isTrue(Option.isNone(yield* Effect.option(host.task("import/copy"))))
-    }))
+    }).pipe(Effect.provide(Logger.layer([]))))
 })

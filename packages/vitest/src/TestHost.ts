@@ -5,7 +5,7 @@
  *
  * Time stands still until somebody moves it. The test does, with
  * `TestClock.adjust`. The waits of this module (`launch`, `awaitReady`, `awaitIdle`,
- * `stop`, `exit`) do too: they go from one moment at which something in the host
+ * `wait`, `stop`, `exit`) do too: they go from one moment at which something in the host
  * wants to wake up to the next, so that they end after exactly as much virtual time
  * as they take, and never hang.
  *
@@ -101,6 +101,7 @@ export type StartError<E> = E | InvalidOption | Host.LayerCycle
  * - `awaitReady` waits until all apps have started. Fails as the start does.
  * - `awaitIdle` waits until no foreground task is left, for 30 seconds if `within` does not say it. Fails with `TestHostFailed`,
  *   which names who is busy, and lists every task that has failed so far and was not expected to.
+ * - `wait` waits for any other effect, such as the restart of an app, while as much time passes as it takes.
  * - `settle` waits in real time for a promise, while time stands still or passes as far as `advance` says.
  *
  * Stopping:
@@ -127,6 +128,7 @@ export interface TestHost<A = never, out E = never> {
   readonly run: <B, E2, R>(effect: Effect.Effect<B, E2, R>) => Effect.Effect<B, E2, Exclude<R, A | Host.Host>>
   readonly awaitReady: Effect.Effect<void, StartError<E> | WouldHang>
   readonly awaitIdle: (options?: AwaitIdleOptions) => Effect.Effect<void, TestHostFailed | WouldHang | InvalidOption>
+  readonly wait: <B, E2, R>(effect: Effect.Effect<B, E2, R>) => Effect.Effect<B, E2 | WouldHang, R>
   readonly settle: <B>(
     evaluate: () => PromiseLike<B>,
     options?: SettleOptions

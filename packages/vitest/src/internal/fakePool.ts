@@ -18,9 +18,9 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import type { Fake } from "../FakePool.ts"
 
-const name = "fake"
+export const fakeName = "fake"
 
-export const isFakeThread = (thread: string): boolean => thread.startsWith(`${name}-`)
+export const isFakeThread = (thread: string): boolean => thread.startsWith(`${fakeName}-`)
 
 const defaultGrace = 1000
 
@@ -73,7 +73,7 @@ const now = (request: Request): number =>
 export const fakePool = (fakes: ReadonlyArray<Fake>, size: number): Pool => {
   const waiting: Array<FakeJob> = []
   const running = new Set<FakeJob>()
-  const idle = Array.from({ length: size }, (_, index) => `${name}-${index + 1}`)
+  const idle = Array.from({ length: size }, (_, index) => `${fakeName}-${index + 1}`)
   const counts = { completed: 0, failed: 0, cancelled: 0, timedOut: 0, stuck: 0, killed: 0 }
   let threads = size
 
@@ -131,7 +131,7 @@ export const fakePool = (fakes: ReadonlyArray<Fake>, size: number): Pool => {
 
   const leave = (job: FakeJob): void => {
     // A thread that was ended, or never comes back, is replaced.
-    if (job.phase._tag === "Running") idle.push(job.givenUp ? `${name}-${++threads}` : job.phase.thread)
+    if (job.phase._tag === "Running") idle.push(job.givenUp ? `${fakeName}-${++threads}` : job.phase.thread)
     job.phase = { _tag: "Done" }
     running.delete(job)
   }
@@ -187,7 +187,7 @@ export const fakePool = (fakes: ReadonlyArray<Fake>, size: number): Pool => {
   }
 
   const status = Effect.sync((): PoolStatus => ({
-    name,
+    name: fakeName,
     size,
     threads: size,
     busy: running.size,
@@ -209,5 +209,5 @@ export const fakePool = (fakes: ReadonlyArray<Fake>, size: number): Pool => {
     }))
   }))
 
-  return { name, submit, status, restart: Effect.void }
+  return { name: fakeName, submit, status, restart: Effect.void }
 }

@@ -36,7 +36,7 @@ export interface Made {
   readonly listeners: Array<Listener>
 }
 
-const makers = new AsyncLocalStorage<Made>()
+const makers = new AsyncLocalStorage<Made | undefined>()
 const makerOf = new Map<number, Made>()
 
 // -----------------------------------------------------------------------------
@@ -136,7 +136,7 @@ const watchListeners = (target: Listenable): () => void => {
   }
   target.addEventListener = (...args: Parameters<EventTarget["addEventListener"]>) => {
     noteListener(target, args[0], args[1])
-    EventTarget.prototype.addEventListener.apply(target, args)
+    Object.getPrototypeOf(target).addEventListener.apply(target, args)
   }
   return () => {
     Reflect.deleteProperty(target, "addEventListener")
@@ -183,6 +183,9 @@ export const watch = (targets: ReadonlyArray<Listenable>): Watch => {
     }
   }
 }
+
+/** Runs something that a host asks for, and that others do. */
+export const outside = <A>(run: () => A): A => makers.run(undefined, run)
 
 /** The listeners that are still there. */
 export const listening = ({ listeners }: Made): Array<Listener> =>

@@ -7,7 +7,6 @@
  * - A failure, a leak and the end of the host are told once: by the test that takes
  *   them, or at its end. (TestHost.failures.test.ts, TestHost.leaks.test.ts)
  */
-import type { Pool } from "@ambit/core/Blocking"
 import * as Host from "@ambit/core/Host"
 import { type HostControl, HostOwner, type Owner } from "@ambit/core/HostOwner"
 import { InvalidOption } from "@ambit/core/InvalidOption"
@@ -29,6 +28,7 @@ import { inspect } from "node:util"
 import type * as TestHost from "../TestHost.ts"
 import { type Leak, NotFound, NotSettled, TestHostFailed, WouldHang } from "../TestHostError.ts"
 import { isFakeThread } from "./fakePool.ts"
+import { withPools } from "./givenPools.ts"
 import { listening, nameOf, type Watch, watch } from "./made.ts"
 import { patience, realPause, Time } from "./time.ts"
 
@@ -50,19 +50,11 @@ const leakGrace = 200
 
 const stopReason = "the test stops it"
 
-const isPool = (service: unknown): service is Pool =>
-  typeof service === "object" && service !== null && "submit" in service && "status" in service && "name" in service
-
-/** The names of the pools that the test was given. Their threads outlive its host. */
-const poolNames = (context: Context.Context<never>): ReadonlyArray<string> =>
-  [...context.mapUnsafe.values()].filter(isPool).map((pool) => pool.name)
-
 export class TestHostImpl {
   readonly [TestHostTypeId] = TestHostTypeId
   readonly time: Time
   /** Milliseconds that a second signal leaves. */
   readonly hurryWithin: number
-  readonly pools: ReadonlyArray<string>
   readonly recorded: Array<TestHost.TestEvent> = []
   readonly failures: Array<TaskFailure> = []
   readonly taken: Array<Leak> = []
@@ -78,11 +70,10 @@ export class TestHostImpl {
   fiber!: Fiber.Fiber<ShutdownReport, unknown>
   watch!: Watch
 
-  constructor(clock: Clock.Clock, context: Context.Context<never>, hurryWithin: number) {
+  constructor(clock: Clock.Clock, hurryWithin: number) {
     this.hurryWithin = hurryWithin
     this.time = new Time(clock)
     this.time.work = () => workOf(this)
-    this.pools = poolNames(context)
   }
 
   get control(): HostControl {
@@ -124,6 +115,10 @@ export class TestHostImpl {
 
   get events(): Effect.Effect<ReadonlyArray<TestHost.TestEvent>> {
     return Effect.sync(() => [...this.recorded])
+  }
+
+  wait<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | WouldHang, R> {
+    return this.time.drive(effect, () => wouldHang(this, "an effect"))
   }
 
   get awaitReady(): Effect.Effect<void, unknown> {
@@ -293,18 +288,32 @@ const asDefect = (cause: Cause.Cause<unknown>): Cause.Cause<never> => Cause.die(
 /** The real work of a host that is on its way. */
 const workOf = (host: TestHostImpl): ReadonlyArray<string> => {
   const { requests, timers } = host.watch.made
-  const calls = (host.hostControl?.tree().apps ?? []).flatMap((app) => app.calls)
   return [
     ...[...requests].map((id) => `request ${id}`),
     ...[...timers].flatMap(([id, { delay = 0, how, place }]) =>
       how === "setTimeout" && delay <= patience && !isOfEffect(place) ? [`timer ${id}`] : []
     ),
-    ...calls.flatMap(({ name, task, thread }) => isRealThread(thread) ? [`${thread} ${task}/${name}`] : [])
+    ...host.hostControl?.tree().apps.flatMap(onThreads) ?? []
   ]
 }
 
-const isRealThread = (thread: string | undefined): boolean =>
-  thread !== undefined && thread !== "inline" && !isFakeThread(thread)
+const isNoThread = ({ thread }: Host.TreeCall): boolean =>
+  thread !== undefined && (thread === "inline" || isFakeThread(thread))
+
+// A call that waits is on its way to a thread, unless it waits for one that is none. One that nobody waits for any more
+// is a task of its own, and is waited for anew: it ends now.
+const onThreads = ({ calls, tasks }: Host.TreeApp): ReadonlyArray<string> => {
+  const left = tasks.filter(({ kind }) => kind === "blocking")
+  const lost = new Set(left.filter(({ status }) => status === "Abandoned").map(({ path }) => path.replace(/#\d+$/, "")))
+  const faked = calls.some(isNoThread)
+  const real = calls.filter((call) =>
+    !isNoThread(call) && !(faked && call.thread === undefined) && !lost.has(`${call.task}/${call.name}`)
+  )
+  return [
+    ...real.map(({ name, task, thread }) => `${thread} ${task}/${name}`),
+    ...left.flatMap(({ path, status }) => faked || status === "Abandoned" ? [] : [`the end of ${path}`])
+  ]
+}
 
 // The real timers of Effect under a virtual clock are those of a stop that looks whether time moves.
 const isOfEffect = (place: string): boolean => /[\\/]effect[\\/](?:src|dist)[\\/]/.test(place)
@@ -357,14 +366,17 @@ export const begin = (
   Effect.gen(function*() {
     const hurryWithin = yield* millisOf("hurryWithin of TestHost.launch", options.hurryWithin ?? defaultHurry, 1)
     const context = yield* Effect.context()
-    const host = new TestHostImpl(yield* Clock.Clock, context, hurryWithin)
+    const host = new TestHostImpl(yield* Clock.Clock, hurryWithin)
     yield* host.time.wake
     // What is no layer is refused by the host itself.
     const layer = Layer.isLayer(apps)
       ? keep(host).pipe(Layer.provide(apps), Layer.provide(listen(host)))
       : apps
     const launched = Host.launch(layer as Layer.Layer<never>, options as Host.HostOptions)
-    const around = Context.add(Context.add(context, HostOwner, ownerOf(host)), Clock.Clock, host.time.clock)
+    const around = withPools(context).pipe(
+      Context.add(HostOwner, ownerOf(host)),
+      Context.add(Clock.Clock, host.time.clock)
+    )
     host.watch = watch(options.watch ?? [])
     host.fiber = host.watch.inside(() => Effect.runForkWith(around)(launched))
     return host
@@ -402,15 +414,12 @@ const leftNow = (host: TestHostImpl): Effect.Effect<ReadonlyArray<Leak>> =>
       // A task that is left is told of already.
       ...sleepers.map(({ task = "no task" }) => leakOf("sleep", task)).filter(({ name }) => !paths.has(name)),
       ...[...made.timers.values()].map(({ how, place }) => leakOf("timer", how, place)),
-      ...threads.map((name) => leakOf("thread", name)).filter(({ name }) => !isOfPool(host, name)),
+      ...threads.map((name) => leakOf("thread", name)),
       ...listening(made).map(({ event, place, target }) =>
         leakOf("listener", `${nameOf(target)} ${JSON.stringify(event)}`, place)
       )
     ]
   })
-
-const isOfPool = (host: TestHostImpl, thread: string): boolean =>
-  host.pools.some((pool) => thread.startsWith(`${pool}-`))
 
 /** What a host that has stopped has left behind. */
 const leaksOf = (host: TestHostImpl): Effect.Effect<ReadonlyArray<Leak>> =>

@@ -69,8 +69,8 @@ export class Time {
   }
 
   /**
-   * The first sleep on a `TestClock` that nobody has moved starts its warning, and that step ends a sleep in a finalizer
-   * at once. A clock that was moved, by nothing, has no warning to start.
+   * The first sleep on a `TestClock` that nobody has moved starts a warning, which is a timer of its own, and where that
+   * is in a finalizer, the sleep ends at once. A clock that was moved, by nothing, has no warning to start.
    */
   get wake(): Effect.Effect<void> {
     return this.virtual === undefined ? Effect.void : this.virtual.adjust(0)
@@ -125,11 +125,17 @@ export class Time {
    * Waits for an effect of the host, while as much time passes as it takes. `stuck`
    * is the error when nothing is left that could bring it to its end.
    */
-  drive<A, E, E2>(effect: Effect.Effect<A, E>, stuck: () => E2): Effect.Effect<A, E | E2> {
+  drive<A, E, R, E2>(effect: Effect.Effect<A, E, R>, stuck: () => E2): Effect.Effect<A, E | E2, R> {
     if (this.virtual === undefined) return effect
     return Effect.gen({ self: this }, function*() {
       const inTime = Effect.provideService(effect, Clock.Clock, this.clock)
       const fiber = yield* Effect.forkChild(inTime, { startImmediately: true })
+      return yield* Effect.ensuring(this.follow(fiber, stuck), Fiber.interrupt(fiber))
+    })
+  }
+
+  private follow<A, E, E2>(fiber: Fiber.Fiber<A, E>, stuck: () => E2): Effect.Effect<A, E | E2> {
+    return Effect.gen({ self: this }, function*() {
       while (fiber.pollUnsafe() === undefined) {
         yield* this.quiet
         if (fiber.pollUnsafe() !== undefined || (yield* this.step(Infinity)) || (yield* this.stir)) continue
