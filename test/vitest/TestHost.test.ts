@@ -203,6 +203,20 @@ describe("looking around", () => {
       assert.deepStrictEqual(started.map(({ at }) => at), [0, 1000, 3000, 7000])
     }))
 
+  it.effect("run leaves a test its own services and its scope", () =>
+    Effect.gen(function*() {
+      class Own extends Context.Service<Own, string>()("test/Own") {}
+      let released = false
+      const host = yield* TestHost.launch(app("sensor", Effect.void))
+      yield* Effect.scoped(Effect.gen(function*() {
+        const own = yield* host.run(Own).pipe(Effect.provideService(Own, "of the test"))
+        assert.strictEqual(own, "of the test")
+        yield* host.run(Effect.acquireRelease(Effect.void, () => Effect.sync(() => (released = true))))
+        assert.isFalse(released)
+      }))
+      assert.isTrue(released)
+    }))
+
   it.effect("run gives a test the services of the apps, and those of the host", () =>
     Effect.gen(function*() {
       class Count extends Context.Service<Count, Ref.Ref<number>>()("test/Count") {}

@@ -1,7 +1,8 @@
 // @effect-diagnostics strictEffectProvide:off
 import { Host } from "@ambit/core"
+import { TestHost } from "@ambit/vitest"
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Fiber, Layer, Logger } from "effect"
+import { Cause, Duration, Effect, Exit, Layer } from "effect"
 import { TestClock } from "effect/testing"
 import { digest } from "../digest.ts"
 import { Files, type FilesSummary } from "../files.ts"
@@ -55,8 +56,6 @@ const makeScreen = ({ keeping = Duration.zero, lines = Infinity, live = false } 
   return { shown, layer }
 }
 
-const quiet = Logger.layer([])
-
 describe("the digest app", () => {
   it.effect("shows a line at once and then as often as asked, and keeps the last one when it stops", () => {
     const screen = makeScreen()
@@ -65,9 +64,9 @@ describe("the digest app", () => {
       timer(Duration.seconds(5))
     )
     return Effect.gen(function*() {
-      const launched = yield* Effect.forkChild(Host.launch(apps, { name: "hub" }))
+      const host = yield* TestHost.launch(apps, { name: "hub" })
       yield* TestClock.adjust("5 seconds")
-      const report = yield* Fiber.join(launched)
+      const report = yield* host.stop
       assert.deepStrictEqual(screen.shown, [
         "0 show cpu   2% (1 min 60%)",
         "2000 show cpu   2% (1 min 60%)",
@@ -76,7 +75,7 @@ describe("the digest app", () => {
       ])
       assert.isTrue(report.clean)
       assert.strictEqual(report.reason, "it has run for 5s")
-    }).pipe(Effect.provide([screen.layer, quiet]))
+    }).pipe(Effect.provide(screen.layer))
   })
 
   it.effect("on a terminal, shows a bar that grows five times a second until all is hashed", () => {
@@ -91,9 +90,9 @@ describe("the digest app", () => {
       timer(Duration.seconds(3))
     )
     return Effect.gen(function*() {
-      const launched = yield* Effect.forkChild(Host.launch(apps, { name: "hub" }))
+      const host = yield* TestHost.launch(apps, { name: "hub" })
       yield* TestClock.adjust("3 seconds")
-      yield* Fiber.join(launched)
+      yield* host.stop
       assert.deepStrictEqual(screen.shown.map((line) => line.split(" ", 2).join(" ")), [
         "0 show",
         "200 show",
@@ -102,7 +101,7 @@ describe("the digest app", () => {
         "2600 show",
         "3000 keep"
       ])
-    }).pipe(Effect.provide([screen.layer, quiet]))
+    }).pipe(Effect.provide(screen.layer))
   })
 
   it.effect("shows nothing more once it has begun with the last line", () => {
@@ -112,36 +111,39 @@ describe("the digest app", () => {
       timer(Duration.millis(300))
     )
     return Effect.gen(function*() {
-      const launched = yield* Effect.forkChild(Host.launch(apps, { name: "hub" }))
+      const host = yield* TestHost.launch(apps, { name: "hub" })
       yield* TestClock.adjust("2 seconds")
-      yield* Fiber.join(launched)
+      yield* host.stop
       assert.deepStrictEqual(screen.shown.map((line) => line.split(" ", 2).join(" ")), [
         "0 show",
         "200 show",
         "800 keep"
       ])
-    }).pipe(Effect.provide([screen.layer, quiet]))
+    }).pipe(Effect.provide(screen.layer))
   })
 
   it.effect("ends the host with a failure when it cannot make its line", () => {
     const broken = Layer.succeed(Files, Files.of({ summary: Effect.die("a bug") }))
     const apps = Layer.provide(digest(Duration.seconds(1)), [broken, metrics])
     return Effect.gen(function*() {
-      const error = yield* Effect.flip(Host.launch(apps, { name: "hub" }))
+      const host = yield* TestHost.launch(apps, { name: "hub" })
+      const exit = yield* host.exit
+      const error = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
       assert.instanceOf(error, Host.HostFailed)
       assert.include(error.message, "task hub/digest/print failed")
-    }).pipe(Effect.provide([makeScreen().layer, quiet]))
+      assert.deepStrictEqual((yield* host.expectFailure("digest/print")).cause, Cause.die("a bug"))
+    }).pipe(Effect.provide(makeScreen().layer))
   })
 
   it.effect("ends the host when nobody reads its lines any more, and calls that no failure", () => {
     const screen = makeScreen({ lines: 2 })
     const apps = Layer.provide(digest(Duration.seconds(1)), [files, metrics])
     return Effect.gen(function*() {
-      const launched = yield* Effect.forkChild(Host.launch(apps, { name: "hub" }))
+      const host = yield* TestHost.launch(apps, { name: "hub" })
       yield* TestClock.adjust("2 seconds")
-      const report = yield* Fiber.join(launched)
+      const report = yield* host.stop
       assert.strictEqual(report.reason, "nobody reads the output any more")
       assert.isTrue(report.clean)
-    }).pipe(Effect.provide([screen.layer, quiet]))
+    }).pipe(Effect.provide(screen.layer))
   })
 })

@@ -1,6 +1,7 @@
 // @effect-diagnostics strictEffectProvide:off
 import { App, Blocking, Host, Task, TaskScope } from "@ambit/core"
 import { BlockingPool } from "@ambit/node"
+import { FakePool } from "@ambit/vitest"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, FileSystem, Layer, Logger, Path } from "effect"
@@ -98,6 +99,28 @@ describe("hashing", () => {
       assert.strictEqual(hashing.hashOf(at("c")), hashOf("3"))
       assert.isUndefined(hashing.progress())
     }).pipe(Effect.provide(inline)))
+})
+
+describe("a file on its way", () => {
+  it.effect("is known by how much of it is hashed, and is the only one with one thread", () => {
+    // A byte a second.
+    const slowly = FakePool.fake(sha256, (path) =>
+      Effect.as(
+        Effect.forEach([1, 2, 3, 4], (done) => Effect.andThen(Effect.sleep("1 second"), FakePool.progress(done))),
+        hashOf(path)
+      ))
+    return Effect.gen(function*() {
+      const { hashing } = yield* start
+      for (const name of ["a", "b"]) hashing.want(name, 4)
+      const progress: Array<number | undefined> = []
+      for (let second = 0; second <= 8; second++) {
+        progress.push(hashing.progress())
+        yield* TestClock.adjust("1 second")
+      }
+      assert.deepStrictEqual(progress, [0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, undefined])
+      assert.strictEqual(hashing.hashOf("b"), hashOf("b"))
+    }).pipe(Effect.provide([TaskScope.layer("hub"), FakePool.layer([slowly], { threads: 1 })]))
+  })
 })
 
 describe("on threads", () => {

@@ -1,4 +1,5 @@
 // @effect-diagnostics strictEffectProvide:off
+import { TestHost } from "@ambit/vitest"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Logger } from "effect"
 import { TestClock } from "effect/testing"
@@ -35,9 +36,10 @@ const makeLog = () => {
 }
 
 describe("the metrics app", () => {
-  it.effect("reads the machine at its start and every second from then on", () => {
-    const { layer, machine } = makeMachine()
-    return Effect.gen(function*() {
+  it.effect("reads the machine at its start and every second from then on", () =>
+    Effect.gen(function*() {
+      const { layer, machine } = makeMachine()
+      yield* TestHost.launch(layer)
       assert.strictEqual(machine.readings, 1)
       yield* TestClock.adjust("999 millis")
       assert.strictEqual(machine.readings, 1)
@@ -45,41 +47,39 @@ describe("the metrics app", () => {
       assert.strictEqual(machine.readings, 2)
       yield* TestClock.adjust("10 seconds")
       assert.strictEqual(machine.readings, 12)
-    }).pipe(Effect.provide(layer))
-  })
+    }))
 
   it.effect("knows the memory at once, and the rates after a second", () =>
     Effect.gen(function*() {
-      const metrics = yield* Metrics
-      const first = yield* metrics.usage("2 seconds")
-      assert.deepStrictEqual(first, {
+      const host = yield* TestHost.launch(makeMachine().layer)
+      const usage = host.run(Metrics.use((metrics) => metrics.usage("2 seconds")))
+      assert.deepStrictEqual(yield* usage, {
         cpu: undefined,
         memory: { used: 1, total: 1000 },
         disk: undefined,
         network: undefined
       })
       yield* TestClock.adjust("1 second")
-      const second = yield* metrics.usage("2 seconds")
-      assert.deepStrictEqual(second, {
+      assert.deepStrictEqual(yield* usage, {
         cpu: 0.25,
         memory: { used: 2, total: 1000 },
         disk: { read: 1, written: 2 },
         network: undefined
       })
-    }).pipe(Effect.provide(makeMachine().layer)))
+    }))
 
   it.effect("fails to start on a machine that tells nothing", () =>
     Effect.gen(function*() {
-      const error = yield* Effect.flip(Layer.build(makeMachine(() => true).layer))
+      const error = yield* Effect.flip(TestHost.launch(makeMachine(() => true).layer))
       assert.instanceOf(error, CountersUnreadable)
       assert.include(error.message, "/proc/stat cannot be read")
-    }).pipe(Effect.provide(makeLog().layer)))
+    }))
 
   it.effect("tries again after 1, 2 and 4 seconds when the machine fails later, says so each time, and goes on", () => {
     const { layer, machine } = makeMachine((reading) => reading >= 2 && reading <= 4)
     const log = makeLog()
     return Effect.gen(function*() {
-      const metrics = yield* Metrics
+      const host = yield* TestHost.launch(layer)
       const readAfter: Array<number> = []
       for (let second = 1, seen = 1; second <= 10; second++) {
         yield* TestClock.adjust("1 second")
@@ -87,7 +87,8 @@ describe("the metrics app", () => {
       }
       assert.deepStrictEqual(readAfter, [1, 2, 4, 8, 9, 10])
       assert.deepStrictEqual(log.lines, Array(3).fill("/proc/stat cannot be read: it is gone. Trying again"))
-      assert.strictEqual((yield* metrics.usage("1 second")).cpu, 0.25)
-    }).pipe(Effect.provide(Layer.provideMerge(layer, log.layer)))
+      const usage = yield* host.run(Metrics.use((metrics) => metrics.usage("1 second")))
+      assert.strictEqual(usage.cpu, 0.25)
+    }).pipe(Effect.provide(log.layer))
   })
 })

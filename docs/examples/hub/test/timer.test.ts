@@ -1,7 +1,7 @@
-// @effect-diagnostics strictEffectProvide:off
-import { App, Host } from "@ambit/core"
+import { App } from "@ambit/core"
+import { TestHost } from "@ambit/vitest"
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Fiber, Layer, Logger } from "effect"
+import { Duration, Effect, Layer } from "effect"
 import { TestClock } from "effect/testing"
 import { timer } from "../timer.ts"
 
@@ -9,13 +9,13 @@ describe("the timer app", () => {
   it.effect("counts from the moment at which all apps are ready", () =>
     Effect.gen(function*() {
       const slow = App.layer("slow", Effect.sleep("3 seconds"))
-      const apps = Layer.mergeAll(slow, timer(Duration.seconds(1)))
-      const launched = yield* Effect.forkChild(Host.launch(apps, { name: "hub" }))
-      yield* TestClock.adjust("3999 millis")
-      assert.isUndefined(launched.pollUnsafe())
+      const host = yield* TestHost.launch(Layer.mergeAll(slow, timer(Duration.seconds(1))))
+      yield* TestClock.adjust("999 millis")
+      assert.strictEqual(host.control.health().state, "running")
       yield* TestClock.adjust("1 millis")
-      const report = yield* Fiber.join(launched)
+      assert.strictEqual(host.control.health().state, "stopped")
+      const report = yield* host.stop
       assert.strictEqual(report.reason, "it has run for 1s")
       assert.isTrue(report.clean)
-    }).pipe(Effect.provide(Logger.layer([]))))
+    }))
 })

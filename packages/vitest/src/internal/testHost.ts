@@ -62,6 +62,7 @@ export class TestHostImpl {
   readonly ready = Deferred.makeUnsafe<void>()
   hostControl: HostControl | undefined = undefined
   root: TaskScope.TaskScope | undefined = undefined
+  /** The host, and what its apps provide. */
   services: Context.Context<never> = Context.empty()
   report: ShutdownReport | undefined = undefined
   signals = 0
@@ -84,11 +85,11 @@ export class TestHostImpl {
     return this.control.name
   }
 
-  run<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E> {
-    return Effect.suspend(() => {
-      const inHost = Effect.provideContext(effect, this.services as Context.Context<R>)
+  run<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
+    return Effect.contextWith((context: Context.Context<R>) => {
+      const services = Context.add(Context.merge(context, this.services), Clock.Clock, this.time.clock)
       // A fiber of its own, so that what it makes is known to be of the host.
-      const fiber = this.watch.inside(() => Effect.runForkWith(this.services)(inHost as Effect.Effect<A, E>))
+      const fiber = this.watch.inside(() => Effect.runForkWith(services)(effect))
       return Effect.onInterrupt(Fiber.join(fiber), () => Fiber.interrupt(fiber))
     })
   }
@@ -172,6 +173,7 @@ export class TestHostImpl {
         // Nobody sleeps any more within what was asked for, so the rest of it passes at once.
         if (time.virtual !== undefined && time.now < from + advance) yield* time.virtual.setTime(from + advance)
         if (performance.now() - since >= within) {
+          yield* Fiber.interrupt(fiber)
           return yield* new NotSettled({ host: this.name, within, advanced: time.now - from })
         }
         yield* realPause(1)
@@ -354,10 +356,11 @@ const listen = (host: TestHostImpl): Layer.Layer<never, never, TaskScope.TaskSco
   }))
 
 /** Keeps the services of the apps for the test. */
-const keep = <ROut>(host: TestHostImpl): Layer.Layer<never, never, ROut> =>
-  Layer.effectDiscard(Effect.map(Effect.context<ROut>(), (services) => {
-    host.services = services
-  }))
+const keep = <A, E, R>(host: TestHostImpl, apps: Layer.Layer<A, E, R>): Layer.Layer<A, E, R | Host.Host> =>
+  Layer.tap(apps, (services) =>
+    Effect.map(Host.Host, (service) => {
+      host.services = Context.add(services, Host.Host, service)
+    }))
 
 export const begin = (
   apps: Layer.Layer<unknown, unknown, unknown>,
@@ -370,7 +373,7 @@ export const begin = (
     yield* host.time.wake
     // What is no layer is refused by the host itself.
     const layer = Layer.isLayer(apps)
-      ? keep(host).pipe(Layer.provide(apps), Layer.provide(listen(host)))
+      ? Layer.provide(keep(host, apps), listen(host))
       : apps
     const launched = Host.launch(layer as Layer.Layer<never>, options as Host.HostOptions)
     const around = withPools(context).pipe(
