@@ -375,7 +375,7 @@ export const begin = (
     const layer = Layer.isLayer(apps)
       ? Layer.provide(keep(host, apps), listen(host))
       : apps
-    const launched = Host.launch(layer as Layer.Layer<never>, options as Host.HostOptions)
+    const launched = Host.launch(layer as Layer.Layer<unknown>, options as Host.HostOptions)
     const around = withPools(context).pipe(
       Context.add(HostOwner, ownerOf(host)),
       Context.add(Clock.Clock, host.time.clock)
