@@ -45,8 +45,8 @@ const defaultHurry = 2000
 /** Real milliseconds of `settle`. */
 const defaultSettle = 5000
 
-/** Real milliseconds in which what ends with the host has ended. */
-const leakGrace = 200
+/** Real milliseconds in which what ends with the host has ended. A task that is given up is known at once. */
+const leakGraces: Record<Leak["kind"], number> = { task: 0, sleep: 100, timer: 100, listener: 100, thread: 1000 }
 
 const stopReason = "the test stops it"
 
@@ -430,8 +430,7 @@ const leaksOf = (host: TestHostImpl): Effect.Effect<ReadonlyArray<Leak>> =>
     if (host.report === undefined) return []
     const begin = performance.now()
     let found = unexpected(host, yield* leftNow(host))
-    // A task that is given up is known at once, and never ends in time.
-    while (found.some(({ kind }) => kind !== "task") && performance.now() - begin < leakGrace) {
+    while (found.some(({ kind }) => performance.now() - begin < leakGraces[kind])) {
       yield* realPause(5)
       found = unexpected(host, yield* leftNow(host))
     }
