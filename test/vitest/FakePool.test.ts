@@ -216,8 +216,8 @@ describe("a cancelled fake", () => {
       const calls = [yield* limited(10_000), yield* limited(5000)]
       yield* TestClock.adjust("10 seconds")
       const reasons = (yield* Fiber.joinAll(calls)).map((error) => error._tag === "BlockingError" && error.reason)
-      assert.deepInclude(reasons[0], { _tag: "TimedOut", within: 10_000, threadBusy: true })
-      assert.deepInclude(reasons[1], { _tag: "TimedOut", within: 5000, threadBusy: false })
+      assert.deepInclude(reasons[0], { _tag: "TimedOut", within: 10_000, state: "running" })
+      assert.deepInclude(reasons[1], { _tag: "TimedOut", within: 5000, state: "queued" })
       const pool = yield* Blocking.Blocking
       assert.deepInclude(yield* pool.status, { timedOut: 2, cancelled: 2 })
     }).pipe(Effect.provide(FakePool.layer([FakePool.fake(hash, () => Effect.never)], { threads: 1 }))))

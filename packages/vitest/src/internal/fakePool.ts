@@ -28,14 +28,15 @@ interface FakeJob extends Job {
   readonly request: Request
   readonly startedAt: number
   phase: CallState
+  begun: boolean
   cancelled: boolean
-  /** Whether its thread was givenUp up. */
+  /** Whether its thread was given up. */
   givenUp: boolean
   /** Whether it sits where nobody can end it. */
   stuck: boolean
   fiber: Fiber.Fiber<unknown, unknown> | undefined
   /** What waits for the end of its grace. */
-  grace: Fiber.Fiber<unknown> | undefined
+  graceEnd: Fiber.Fiber<unknown> | undefined
 }
 
 /** The call that a fake stands in for. */
@@ -91,6 +92,7 @@ export const fakePool = (fakes: ReadonlyArray<Fake>, size: number): Pool => {
 
   const start = (job: FakeJob, thread: string): void => {
     running.add(job)
+    job.begun = true
     job.phase = { _tag: "Running", thread }
     const { request } = job
     const fake = fakes.find(({ reference }) => reference === request.reference)
@@ -123,7 +125,7 @@ export const fakePool = (fakes: ReadonlyArray<Fake>, size: number): Pool => {
   }
 
   const end = (job: FakeJob, how: CallEnd): void => {
-    job.grace?.interruptUnsafe()
+    job.graceEnd?.interruptUnsafe()
     leave(job)
     job.request.ended(how)
     next()
@@ -145,9 +147,9 @@ export const fakePool = (fakes: ReadonlyArray<Fake>, size: number): Pool => {
       waiting.splice(waiting.indexOf(job), 1)
       return end(job, { _tag: "NeverStarted" })
     }
-    job.grace?.interruptUnsafe()
-    const grace = Math.min(job.request.options.grace ?? defaultGrace, within)
-    job.grace = Effect.runForkWith(job.request.context)(Effect.gen(function*() {
+    job.graceEnd?.interruptUnsafe()
+    const grace = Math.min(job.grace, within)
+    job.graceEnd = Effect.runForkWith(job.request.context)(Effect.gen(function*() {
       // A thread hears of it a moment later.
       yield* Effect.yieldNow
       job.fiber?.interruptUnsafe()
@@ -161,7 +163,7 @@ export const fakePool = (fakes: ReadonlyArray<Fake>, size: number): Pool => {
     const stack = `${job.request.reference.name} (${job.phase.thread})`
     job.givenUp = true
     counts[job.stuck ? "stuck" : "killed"]++
-    job.grace = undefined
+    job.graceEnd = undefined
     end(job, { _tag: job.stuck ? "Stuck" : "Killed", stack })
   }
 
@@ -170,15 +172,18 @@ export const fakePool = (fakes: ReadonlyArray<Fake>, size: number): Pool => {
       request,
       startedAt: now(request),
       phase: { _tag: "Queued" },
+      begun: false,
       cancelled: false,
       givenUp: false,
       stuck: false,
       fiber: undefined,
-      grace: undefined,
+      grace: request.options.grace ?? defaultGrace,
+      graceEnd: undefined,
       state: () => job.phase,
       cancel: (within) => cancel(job, within),
       timedOut: () => {
         counts.timedOut++
+        return !job.begun ? "queued" : job.phase._tag === "Done" ? "ended" : "running"
       }
     }
     waiting.push(job)

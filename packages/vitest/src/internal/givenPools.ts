@@ -14,6 +14,7 @@ const isPool = (service: unknown): service is Pool =>
 const isMadeUp = ({ name }: Pool): boolean => name === "inline" || name === fakeName
 
 const jobOf = (job: Job): Job => ({
+  grace: job.grace,
   state: () => job.state(),
   cancel: (within) => outside(() => job.cancel(within)),
   timedOut: () => outside(() => job.timedOut())
