@@ -343,7 +343,7 @@ const register = (
       Effect.ensuring(
         Effect.suspend(() => {
           app.gone = true
-          return Effect.andThen(stopAtLast(app), app.host?.whenGone() ?? Effect.void)
+          return Effect.andThen(stopAtLast(app), app.host?.whenGone ?? Effect.void)
         }),
         Effect.sync(() => {
           if (apps.get(app.path) === app) apps.delete(app.path)

@@ -4,10 +4,15 @@
  * Waiting → Starting → Ready → Stopping → Stopped | Failed → Starting → …; a
  * start that fails goes Starting → Stopping → Failed.
  *
- * A stop has one budget with three deadlines in it, so that nothing in it can
- * take the time of what comes after:
+ * A stop has one budget with deadlines in it, so that nothing in it can take the
+ * time of what comes after:
  *
  *   since ── hooks, drain ── tasks ── resources ── deadline
+ *
+ * In the stop of a host, the hooks of its phases run around that. An app that
+ * stops alone keeps time for those of the last two phases itself:
+ *
+ *   … ── resources ── final write ── closing ── deadline
  *
  * Invariants
  * - `move` is the only place that moves the state of an app.
@@ -49,8 +54,9 @@ import { awaitQuiet } from "./idle.ts"
 import { makeScope } from "./makeScope.ts"
 import { type AnyLayer, isBuiltBy } from "./memo.ts"
 import { type Share, shares } from "./pace.ts"
+import { phaseLimitOf } from "./phases.ts"
 import { placeOf } from "./place.ts"
-import { emit, listened, say } from "./say.ts"
+import { emit, endEvents, listened, say } from "./say.ts"
 import { shown, shownCause } from "./shown.ts"
 import { spawn } from "./spawn.ts"
 import {
@@ -86,6 +92,8 @@ export interface Stop {
   readonly reason: string
   readonly budget: Budget
   readonly hooks: Array<HookReport>
+  /** The hooks that run beside the stop. */
+  readonly beside: Array<Fiber.Fiber<void>>
   /** Whether it is no part of the stop of a host: then it goes through the phases by itself. */
   readonly alone: boolean
   /** Whether a virtual clock was seen standing still. */
@@ -193,6 +201,10 @@ const isAlive = (app: AppImpl): boolean => lifeOf(app) !== undefined
 
 /** Whether other apps can start on it. */
 const runs = (app: AppImpl): boolean => app.phase._tag === "Ready" && app.leaving === undefined
+
+/** The hooks of a phase, in the order of their registration. */
+export const hooksOf = (life: Life, phase: StopPhase): ReadonlyArray<Hook> =>
+  life.phaseHooks.filter((hook) => hook.phase === phase)
 
 /** The current life of an app that has begun to start and has not stopped. */
 export const lifeOf = (app: AppImpl): Life | undefined => "life" in app.phase ? app.phase.life : undefined
@@ -459,21 +471,31 @@ export interface Budget {
   readonly announceUntil: number
   /** Tasks are given up here. */
   readonly tasksUntil: number
+  readonly releasedUntil: number
+  readonly writtenUntil: number
   readonly deadline: number
 }
 
-// A tenth is kept for the resources, and up to half of the rest for the tasks, whatever the hooks do.
-const planOf = (app: AppImpl, scope: ScopeImpl): Budget => {
+// A tenth is kept for the resources, and for each of the last two phases if it has hooks and the app stops alone, and up
+// to half of the rest for the tasks, whatever the hooks do.
+const planOf = (app: AppImpl, life: Life, alone: boolean): Budget => {
+  const { limits } = app
   const since = now(app.clock)
-  const from = scope.pace.moment(since)
-  const deadline = Math.min(from + app.limits.appStop, deadlineAround(app.parent), app.host?.deadline ?? Infinity)
-  const whole = Math.max(0, deadline - from)
-  const tasksUntil = deadline - whole / 10
+  const from = life.scope.pace.moment(since)
+  const deadline = Math.min(from + limits.appStop, deadlineAround(app.parent), app.host?.deadline ?? Infinity)
+  const tenth = Math.max(0, deadline - from) / 10
+  const kept = (phase: "finalWrite" | "closing") =>
+    alone && hooksOf(life, phase).length > 0 ? Math.min(limits[phase], tenth) : 0
+  const writtenUntil = deadline - kept("closing")
+  const releasedUntil = writtenUntil - kept("finalWrite")
+  const tasksUntil = releasedUntil - tenth
   return {
     since,
     from,
-    announceUntil: tasksUntil - Math.min(app.limits.taskStop, (tasksUntil - from) / 2),
+    announceUntil: tasksUntil - Math.min(limits.taskStop, (tasksUntil - from) / 2),
     tasksUntil,
+    releasedUntil,
+    writtenUntil,
     deadline
   }
 }
@@ -525,9 +547,9 @@ const beginAlone = (app: AppImpl, reason: string): Effect.Effect<ShutdownReport>
   const phase = app.phase
   if (phase._tag !== "Starting" && phase._tag !== "Ready") return begin(app, reason)
   const { life } = phase
-  const budget = planOf(app, life.scope)
   const alone = app.host === undefined || app.host.root.state._tag === "Open"
-  const stopping: Stop = { reason, budget, hooks: [], alone, stalled: false, done: Deferred.makeUnsafe() }
+  const budget = planOf(app, life, alone)
+  const stopping: Stop = { reason, budget, hooks: [], beside: [], alone, stalled: false, done: Deferred.makeUnsafe() }
   life.scope.stopsBy = budget.deadline
   life.scope.releasing = true
   move(app, { _tag: "Stopping", life, stop: stopping }, life.scope)
@@ -597,34 +619,40 @@ const runPhase = (
   deadline: number,
   share: Share
 ): Effect.Effect<void> =>
-  stopping.alone
-    ? runHooks(
-      cleanUpOf(app, life, stopping),
-      life.phaseHooks.filter((hook) => hook.phase === phase),
-      deadline,
-      share,
-      (report) => stopping.hooks.push(report)
-    )
-    : Effect.void
+  Effect.suspend(() =>
+    stopping.alone
+      ? runHooks(
+        cleanUpOf(app, life, stopping),
+        hooksOf(life, phase),
+        Math.min(moment(life.scope) + phaseLimitOf(app.limits, phase), deadline),
+        share,
+        (report) => stopping.hooks.push(report)
+      )
+      : Effect.void
+  )
+
+/** Runs the hooks of a phase while the stop of the app goes on. */
+const runBeside = (app: AppImpl, life: Life, stopping: Stop, phase: StopPhase): void => {
+  const run = runPhase(app, life, stopping, phase, stopping.budget.tasksUntil, shares.announce)
+  stopping.beside.push(Effect.runForkWith(app.context)(run))
+}
 
 const stopper = (app: AppImpl, life: Life, stopping: Stop): Effect.Effect<void> => {
-  const { budget, hooks, reason } = stopping
+  const { budget, reason } = stopping
   const of = cleanUpOf(app, life, stopping)
-  const tell = (report: HookReport): void => void hooks.push(report)
+  const tell = (report: HookReport): void => void stopping.hooks.push(report)
   // The scope refuses new work from here on.
   const closing = startClose(life.scope, {
     reason,
     within: budget.tasksUntil - budget.from,
     before: Effect.gen(function*() {
-      const { announceUntil } = budget
-      if (stopping.alone) {
-        yield* interruptEarly(life.scope, reason)
-        yield* runPhase(app, life, stopping, "stopping", announceUntil, shares.announce)
-      }
-      yield* runHooks(of, life.hooks, announceUntil, shares.announce, tell)
-      yield* runPhase(app, life, stopping, "draining", announceUntil, shares.announce)
+      if (stopping.alone) yield* interruptEarly(life.scope, reason)
+      // Together, so that those of `App.onStop` get their share of the time.
+      const hooks = [...life.hooks, ...(stopping.alone ? hooksOf(life, "stopping") : [])]
+      yield* runHooks(of, hooks, budget.announceUntil, shares.announce, tell)
+      runBeside(app, life, stopping, "draining")
       yield* drain(app, life, stopping)
-      yield* runPhase(app, life, stopping, "interrupting", announceUntil, shares.announce)
+      runBeside(app, life, stopping, "interrupting")
       app.host?.interrupting()
       return stopping.stalled ? moment(life.scope) : budget.tasksUntil
     })
@@ -633,8 +661,10 @@ const stopper = (app: AppImpl, life: Life, stopping: Stop): Effect.Effect<void> 
     const closed = yield* closing
     if (standstills.has(closed)) stopping.stalled = true
     const released = yield* release(app, life, stopping)
-    yield* runPhase(app, life, stopping, "finalWrite", budget.deadline, shares.finalWrite)
-    yield* runPhase(app, life, stopping, "closing", budget.deadline, shares.all)
+    yield* Effect.forEach(stopping.beside, Fiber.await, { discard: true })
+    // What an app does alone must not take the time of its host.
+    yield* runPhase(app, life, stopping, "finalWrite", budget.writtenUntil, shares.layers)
+    yield* runPhase(app, life, stopping, "closing", budget.deadline, shares.layers)
     const report = reportOf(app, life, stopping, closed, released)
     if (stopping.stalled) standstills.add(report)
     finish(app, life, stopping, report)
@@ -643,7 +673,7 @@ const stopper = (app: AppImpl, life: Life, stopping: Stop): Effect.Effect<void> 
     Effect.sync(() => {
       const none = { path: app.path, took: 0, budget: 0 }
       const line = { ...none, outcome: "failed" as const, resources: "failed" as const, error: shownCause(cause) }
-      const report = makeLazily({ ...none, reason, startedAt: 0, hooks, apps: [line] }, () => [])
+      const report = makeLazily({ ...none, reason, startedAt: 0, hooks: stopping.hooks, apps: [line] }, () => [])
       finish(app, life, stopping, report)
     })
   ))
@@ -690,6 +720,7 @@ const finish = (app: AppImpl, life: Life, stopping: Stop, report: ShutdownReport
   const error = errorOf(app, life, report)
   move(app, error === undefined ? { _tag: "Stopped", report } : { _tag: "Failed", error, report }, life.scope)
   life.scope.releasing = false
+  endEvents(life.scope)
   letGo(life.scope)
   app.host?.appStopped(app, life.scope, report)
   // A host that stops says it once for all its apps.
@@ -717,7 +748,7 @@ const release = (
 ): Effect.Effect<Pick<AppReport, "resources" | "place" | "error">> =>
   Effect.gen(function*() {
     const of = cleanUpOf(app, life, stopping)
-    const deadline = moment(life.scope) + leftUntil(of, stopping.budget.deadline, shares.resources)
+    const deadline = moment(life.scope) + leftUntil(of, stopping.budget.releasedUntil, shares.resources)
     const { fiber } = yield* runUntil(of, EffectScope.close(life.resources, Exit.void), deadline, shares.resources)
     const exit = fiber.pollUnsafe()
     if (exit === undefined) {

@@ -16,12 +16,11 @@ import type * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Queue from "effect/Queue"
 import { type AppReport, makeLazily, roundMillis, type ShutdownReport, type TaskReport } from "../ShutdownReport.ts"
 import { moment, now, type WaitEnd, waitUntil, wallTimeOf } from "./clock.ts"
 import { addCounts, countLines, countsOf, noCounts } from "./counts.ts"
 import { type Pace, shares } from "./pace.ts"
-import { emit, listened, say } from "./say.ts"
+import { emit, endEvents, listened, say } from "./say.ts"
 import { shown, shownCause } from "./shown.ts"
 import {
   allTasksOf,
@@ -104,7 +103,7 @@ export const finish = (scope: ScopeImpl, state: Stopping, report: ShutdownReport
   // Who owns the scope still wants to hear that it hung.
   if (!standstills.has(report)) scope.disown?.()
   if (listened(scope)) emit(scope, { _tag: "ScopeClosed", path: scope.path, report })
-  for (const reader of scope.readers ?? []) Queue.endUnsafe(reader)
+  if (!scope.releasing) endEvents(scope)
   Deferred.doneUnsafe(state.othersDone, Effect.void)
   Deferred.doneUnsafe(state.done, Effect.succeed(report))
   notify(scope)

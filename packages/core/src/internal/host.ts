@@ -51,7 +51,7 @@ import {
   type TaskReport
 } from "../ShutdownReport.ts"
 import { StoodStill } from "../TaskScope.ts"
-import { type AppImpl, type Life, lifeOf, withoutInterrupts } from "./app.ts"
+import { type AppImpl, hooksOf, type Life, lifeOf, withoutInterrupts } from "./app.ts"
 import { killCalls } from "./calls.ts"
 import { moment, now, type WaitEnd, waitUntil, wallTimeOf } from "./clock.ts"
 import { budgetOf, earlyTasksOf, inTree, reportTasks, standstills, startClose } from "./close.ts"
@@ -61,9 +61,9 @@ import { awaitQuiet } from "./idle.ts"
 import { makeScope } from "./makeScope.ts"
 import { refuseCycles, watched } from "./memo.ts"
 import { Pace, type Share, shares } from "./pace.ts"
-import { Phases } from "./phases.ts"
+import { phaseLimitOf, Phases } from "./phases.ts"
 import { placeOf } from "./place.ts"
-import { emit, listened, say } from "./say.ts"
+import { emit, endEvents, listened, say } from "./say.ts"
 import { shown, shownCause } from "./shown.ts"
 import { CurrentScope, isOver, listOf, type ScopeImpl, type TaskImpl, tasksOf } from "./state.ts"
 import { interruptAll } from "./stopTask.ts"
@@ -109,14 +109,16 @@ interface HostStop {
   /** The begin and the latest end on the clock of the deadlines. */
   readonly from: number
   readonly deadline: number
-  /** When the apps must have stopped. */
+  /** When the apps must have stopped, and when all but the closing must be over. */
   readonly appsUntil: number
+  readonly writtenUntil: number
   readonly phases: Phases
   /** The lives of the apps that ran when it began. */
   readonly lives: ReadonlyArray<{ readonly app: AppImpl; readonly life: Life }>
   /** The hooks that run beside the stop. */
   readonly beside: Array<Fiber.Fiber<void>>
-  readonly written: Deferred.Deferred<void>
+  /** The final write, once it has begun. */
+  written: Fiber.Fiber<void> | undefined
   /** Whether a virtual clock was seen standing still. */
   stalled: boolean
 }
@@ -184,16 +186,18 @@ export class HostImpl {
     settle(this)
   }
 
-  /** An app begins to interrupt its tasks. */
+  /** An app begins to interrupt its tasks; before all are told, it does so by itself. */
   interrupting(): void {
-    if (this.stopping !== undefined) enter(this, this.stopping, "interrupting")
+    if (this.stopping?.phases.hasBegun("draining") === true) enter(this, this.stopping, "interrupting")
   }
 
   /** The layer of an app is being closed; what is below it stays for the final write, if it was the last app. */
-  whenGone(): Effect.Effect<void> {
+  readonly whenGone: Effect.Effect<void> = Effect.suspend(() => {
     const { stopping } = this
-    return stopping === undefined || someAlive(this) ? Effect.void : finalWrite(this, stopping)
-  }
+    return stopping?.phases.hasBegun("draining") === true && !someAlive(this)
+      ? finalWrite(this, stopping)
+      : Effect.void
+  })
 
   /** When a stop that begins now must have ended, if the start fails. */
   get deadline(): number {
@@ -257,6 +261,8 @@ export const launch = (
 
       const report = yield* stop(host, request, build, layers, failed)
       host.over = true
+      root.releasing = false
+      endEvents(root)
       say(context, report.clean ? "Info" : "Warn", summary(report), { host: host.name })
       owner.stopped(host.control, report)
       yield* giveReport(host, report, settings)
@@ -428,7 +434,8 @@ const stop = (
     say(root.context, "Info", `${host.name} stops: ${request.reason}`, { host: host.name })
     const unwinding = failure?.unwinding ?? request.unwinding
     const stopping = host.stopping = beginStop(host, request, unwinding?.since ?? now(root.clock))
-    const { appsUntil, since } = stopping
+    root.releasing = true
+    const { appsUntil, since, writtenUntil } = stopping
     const kept = keptOf(root.stopWithin)
     const early = earlyTasksOf(root)
     const progress = () => [...root.children].filter((child) => !isOver(child)).length
@@ -456,8 +463,10 @@ const stop = (
     const closing = yield* Fiber.join(unwound)
     if (end === "deadline") yield* waitUntil(Fiber.await(closing), root, appsUntil, shares.layers, progress)
     yield* finalWrite(host, stopping)
+    // The layers around the apps had to wait for that.
+    if (end === "deadline") yield* waitUntil(Fiber.await(closing), root, writtenUntil, shares.around, progress)
     enter(host, stopping, "closing")
-    yield* runPhase(stopping, "closing", stopping.deadline, shares.all)
+    yield* runPhase(host, stopping, "closing", stopping.deadline, shares.all)
     const earlier = [...unwinding?.stopped.values() ?? []]
     const report = makeReport(host, stopping, [...earlier, closed], linesOf(early, since), closing)
     if (end === "standstill" || stopping.stalled || host.stalled || standstills.has(closed)) standstills.add(report)
@@ -470,25 +479,28 @@ const beginStop = (host: HostImpl, request: StopRequest, since: number): HostSto
   const deadline = from + root.stopWithin
   const lives = [...host.apps.values()].flatMap((app) => {
     const life = lifeOf(app)
-    return life === undefined ? [] : { app, life }
+    // One that is stopping by now does so alone, with its hooks.
+    return life === undefined || app.phase._tag === "Stopping" ? [] : { app, life }
   })
   const kept = (phase: "finalWrite" | "closing") =>
-    lives.some(({ life }) => life.phaseHooks.some((hook) => hook.phase === phase)) ? limits[phase] : 0
+    lives.some(({ life }) => hooksOf(life, phase).length > 0) ? limits[phase] : 0
+  const writtenUntil = deadline - kept("closing")
   return {
     request,
     since,
     from,
     deadline,
-    appsUntil: deadline - kept("finalWrite") - kept("closing"),
+    appsUntil: writtenUntil - kept("finalWrite"),
+    writtenUntil,
     phases: new Phases(),
     lives,
     beside: [],
-    written: Deferred.makeUnsafe(),
+    written: undefined,
     stalled: false
   }
 }
 
-const enter = (host: HostImpl, stopping: HostStop, phase: StopPhase): boolean =>
+const enter = (host: HostImpl, stopping: HostStop, phase: StopPhase): void =>
   stopping.phases.enter(phase, now(host.root.clock), (entered) => {
     const { root } = host
     say(root.context, "Debug", `${host.name} is ${phaseTexts[entered]}`, { host: host.name, phase: entered })
@@ -496,7 +508,7 @@ const enter = (host: HostImpl, stopping: HostStop, phase: StopPhase): boolean =>
     host.changed()
     if (entered !== "draining" && entered !== "interrupting") return
     stopping.beside.push(
-      Effect.runForkWith(root.context)(runPhase(stopping, entered, stopping.appsUntil, shares.announce))
+      Effect.runForkWith(root.context)(runPhase(host, stopping, entered, stopping.appsUntil, shares.announce))
     )
   })
 
@@ -510,34 +522,37 @@ const phaseTexts: Record<StopPhase, string> = {
 
 /** Runs the hooks of a phase: those of different apps at the same time. */
 const runPhase = (
+  { limits, root }: HostImpl,
   stopping: HostStop,
   phase: StopPhase,
-  deadline: number,
+  until: number,
   share: Share
 ): Effect.Effect<void> =>
-  Effect.forEach(
-    stopping.lives,
-    ({ app, life }) =>
-      runHooks(
-        { scope: life.scope, context: app.context, stop: stopping },
-        life.phaseHooks.filter((hook) => hook.phase === phase),
-        deadline,
-        share,
-        (report) => stopping.phases.reports.push(report)
-      ),
-    { concurrency: "unbounded", discard: true }
-  )
+  Effect.suspend(() => {
+    const deadline = Math.min(moment(root) + phaseLimitOf(limits, phase), until)
+    return Effect.forEach(
+      stopping.lives,
+      ({ app, life }) =>
+        runHooks(
+          { scope: life.scope, context: app.context, stop: stopping },
+          hooksOf(life, phase),
+          deadline,
+          share,
+          (report) => stopping.phases.reports.push(report)
+        ),
+      { concurrency: "unbounded", discard: true }
+    )
+  })
 
 /** Tells all apps, while all of them still work. */
 const announce = (host: HostImpl, stopping: HostStop, early: ReadonlyArray<TaskImpl>): Effect.Effect<void> =>
   Effect.suspend(() => {
-    const { limits, root } = host
+    const { root } = host
     enter(host, stopping, "stopping")
     const tasks = early.values()
-    const deadline = Math.min(moment(root) + limits.announce, stopping.appsUntil)
     return Effect.andThen(
       interruptAll(() => tasks.next().value, root, stopping.request.reason, now(root.clock)),
-      runPhase(stopping, "stopping", deadline, shares.announce)
+      runPhase(host, stopping, "stopping", stopping.appsUntil, shares.announce)
     )
   })
 
@@ -546,16 +561,16 @@ const someAlive = (host: HostImpl): boolean => [...host.apps.values()].some((app
 /** The tasks are gone, and state may be saved. */
 const finalWrite = (host: HostImpl, stopping: HostStop): Effect.Effect<void> =>
   Effect.suspend(() => {
-    if (!enter(host, stopping, "finalWrite")) return Deferred.await(stopping.written)
-    const { limits, root } = host
-    const deadline = Math.min(moment(root) + limits.finalWrite, stopping.deadline)
     // In a fiber of its own, for it belongs to the stop and not to the app that came last.
-    const writing = Effect.runForkWith(root.context)(Effect.gen(function*() {
+    stopping.written ??= Effect.runForkWith(host.root.context)(Effect.gen(function*() {
+      // Whoever gets here while this turn lasts finds that it has begun.
+      yield* Effect.yieldNow
+      enter(host, stopping, "interrupting")
       yield* Effect.forEach(stopping.beside, Fiber.await, { discard: true })
-      yield* runPhase(stopping, "finalWrite", deadline, shares.finalWrite)
+      enter(host, stopping, "finalWrite")
+      yield* runPhase(host, stopping, "finalWrite", stopping.writtenUntil, shares.finalWrite)
     }))
-    writing.addObserver(() => Deferred.doneUnsafe(stopping.written, Exit.void))
-    return Deferred.await(stopping.written)
+    return Effect.asVoid(Fiber.await(stopping.written))
   })
 
 /** The lines of tasks that have ended before the stop of their scope began. */

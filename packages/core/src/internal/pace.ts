@@ -21,6 +21,8 @@ export const shares = {
   resources: 0.7,
   layers: 0.8,
   finalWrite: 0.9,
+  /** What is provided around the apps waits for the final write. */
+  around: 0.95,
   all: 1
 } as const
 

@@ -1,6 +1,5 @@
 /**
- * The phases of a stop: what they are called, the hooks in them, and where the
- * stop is.
+ * The phases of a stop: what they are called, and where the stop is.
  *
  * stopping → draining → interrupting → finalWrite → closing
  *
@@ -8,38 +7,46 @@
  * - A stop goes through all phases, each once and in this order. (Shutdown.test.ts)
  * - `enter` is the only place that moves a stop to another phase.
  */
+import type { Limits } from "../Limits.ts"
 import type { HookReport, PhaseReport, StopPhase } from "../ShutdownReport.ts"
 import { roundMillis } from "../ShutdownReport.ts"
-import type { AppImpl, Life } from "./app.ts"
-import type { Hook } from "./hooks.ts"
 
 export const stopPhases: ReadonlyArray<StopPhase> = ["stopping", "draining", "interrupting", "finalWrite", "closing"]
 
-/** A hook with the app that has registered it. */
-export interface PhaseHook {
-  readonly app: AppImpl
-  readonly life: Life
-  readonly phase: StopPhase
-  readonly hook: Hook
+/** What the hooks of a phase have together; those that run beside the stop have as long as it takes. */
+export const phaseLimitOf = (limits: Limits, phase: StopPhase): number => {
+  switch (phase) {
+    case "stopping":
+      return limits.announce
+    case "draining":
+    case "interrupting":
+      return Infinity
+    case "finalWrite":
+    case "closing":
+      return limits[phase]
+  }
 }
 
 export class Phases {
-  phase: StopPhase | undefined = undefined
   readonly reports: Array<HookReport> = []
+  private index = -1
   private since = 0
   private readonly over: Array<PhaseReport> = []
 
-  /** Goes on to a phase, by way of those in between. `false` when the stop is there or further. */
-  enter(phase: StopPhase, at: number, entered: (phase: StopPhase) => void): boolean {
-    const first = this.phase === undefined ? 0 : stopPhases.indexOf(this.phase) + 1
+  get phase(): StopPhase | undefined {
+    return stopPhases[this.index]
+  }
+
+  /** Goes on to a phase, by way of those in between. Does nothing when the stop is there or further. */
+  enter(phase: StopPhase, at: number, entered: (phase: StopPhase) => void): void {
     const last = stopPhases.indexOf(phase)
-    for (let index = first; index <= last; index++) {
+    // Who hears of a phase may bring about the next one in that very call.
+    while (this.index < last) {
       this.end(at)
-      this.phase = stopPhases[index]!
+      this.index++
       this.since = at
-      entered(this.phase)
+      entered(stopPhases[this.index]!)
     }
-    return first <= last
   }
 
   /** The phases so far, the last one up to this moment. */
@@ -50,7 +57,7 @@ export class Phases {
   }
 
   hasBegun(phase: StopPhase): boolean {
-    return this.phase !== undefined && stopPhases.indexOf(this.phase) >= stopPhases.indexOf(phase)
+    return this.index >= stopPhases.indexOf(phase)
   }
 
   private end(at: number): void {

@@ -13,7 +13,7 @@ import { type AppImpl, CurrentApp, lifeOf } from "./app.ts"
 import { type Bound, checkLimit } from "./limit.ts"
 import { checkName } from "./names.ts"
 import { shown } from "./shown.ts"
-import { refusal } from "./spawn.ts"
+import { refusalBy } from "./spawn.ts"
 import { closedScope, CurrentScope, CurrentTask, refusingScope, type ScopeImpl } from "./state.ts"
 
 // What an app does and says is its own, whatever task it was told in.
@@ -77,9 +77,9 @@ export const registerHook = (
       ? Math.min(app.limits.hookStop, bound.millis)
       : yield* Effect.fromResult(checkLimit(`within of ${option}`, within, bound))
     const context = yield* Effect.context()
-    const closed = refusing(app, context, phase)
-    if (closed !== undefined) return yield* refusal(closed, name)
     const path = `${app.path}/${name}`
+    const closed = refusing(app, context, phase)
+    if (closed !== undefined) return yield* refusalBy(closed, path)
     // A hook runs for the app, not for the task that registered it.
     const run = Effect.provideContext(
       Effect.annotateLogs(hook as Effect.Effect<unknown, unknown>, { hook: path }),

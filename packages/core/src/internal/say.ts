@@ -33,6 +33,11 @@ export const emit = (scope: ScopeImpl, event: TaskEvent): void => {
   }
 }
 
+/** Nothing more happens in the scope. */
+export const endEvents = (scope: ScopeImpl): void => {
+  for (const reader of scope.readers ?? []) Queue.endUnsafe(reader)
+}
+
 // Events are made only for those who listen.
 export const listened = (scope: ScopeImpl): boolean => {
   for (let at: ScopeImpl | undefined = scope; at !== undefined; at = at.parent) {

@@ -174,11 +174,13 @@ const startLater = <A, E, R>(task: TaskImpl<A, E>, effect: Effect.Effect<A, E, R
     return effect
   })
 
-export const refusal = (scope: ScopeImpl, name: string): ScopeClosed => {
-  const refusing = refusingScope(scope) ?? scope
+export const refusal = (scope: ScopeImpl, name: string): ScopeClosed =>
+  refusalBy(refusingScope(scope) ?? scope, joinPath(scope.path, name, 1))
+
+export const refusalBy = (refusing: ScopeImpl, path: string): ScopeClosed => {
   const { state } = refusing
   return new ScopeClosed({
-    path: joinPath(scope.path, name, 1),
+    path,
     scope: refusing.path,
     state: state._tag === "Closed" ? "closed" : "stopping",
     reason: state._tag === "Stopping" ? state.reason : state._tag === "Closed" ? state.report.reason : ""

@@ -289,7 +289,7 @@ export class ScopeImpl {
   stop: ((reason: string) => Effect.Effect<ShutdownReport>) | undefined = undefined
   /** When the stop of that app ends at the latest, once it has begun. */
   stopsBy = Infinity
-  /** Whether that app is stopping; it goes on when the scope is closed, with the release of its resources. */
+  /** Whether that app is stopping, or the host of the scope; it goes on when the scope is closed, and so do its events. */
   releasing = false
 
   constructor(options: {
