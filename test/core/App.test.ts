@@ -1,4 +1,4 @@
-import { App, Host, Limits, ScopeClosed, Task, TaskScope } from "@ambit/core"
+import { App, Host, Limits, ScopeClosed, ShutdownReport, Task, TaskScope } from "@ambit/core"
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
@@ -393,6 +393,33 @@ describe("an app stops", () => {
       assert.strictEqual(state._tag === "Stopped" && state.report.reason, "task sensor/poll failed")
       assert.strictEqual((yield* Deferred.await(other)).status._tag, "Running")
       yield* close
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("and reports what was alive then, also in a scope inside, and also what ends while the hooks run", () =>
+    Effect.gen(function*() {
+      const scope = handle<TaskScope.TaskScope>()
+      const { close } = yield* build(App.layer(
+        "sensor",
+        Effect.gen(function*() {
+          const own = yield* TaskScope.TaskScope
+          yield* Deferred.succeed(scope, own)
+          const inner = yield* TaskScope.child(own, "inner")
+          for (const at of [own, inner]) {
+            yield* TaskScope.spawn(at, Effect.sleep(100), "ends")
+            yield* TaskScope.spawn(at, Effect.andThen(Effect.sleep(100), Effect.fail("no")), "fails")
+          }
+          yield* App.onStop("slow", Effect.sleep("1 second"))
+        })
+      ))
+      yield* close
+      const report = yield* TaskScope.close(yield* Deferred.await(scope))
+      assert.deepStrictEqual(report.tasks.map((task) => `${task.path} ${task.outcome}`), [
+        "sensor/ends completed",
+        "sensor/fails failed",
+        "sensor/inner/ends completed",
+        "sensor/inner/fails failed"
+      ])
+      assert.include(ShutdownReport.summary(report), "4 tasks: 2 completed, 2 failed")
     }).pipe(Effect.provide(makeRecorder().layer)))
 
   it.effect("with its hooks when its scope is closed by hand", () =>

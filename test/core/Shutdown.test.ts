@@ -216,6 +216,139 @@ describe("the phases of a stop", () => {
     }).pipe(Effect.provide(makeRecorder().layer)))
 })
 
+describe("tasks with stopAt", () => {
+  it.effect("\"stopping\" are interrupted at the announcement, all others not, and each is reported once (Q5)", () =>
+    Effect.gen(function*() {
+      const log: Array<string> = []
+      const delayed = (name: string) => Effect.ensuring(Effect.never, sayAt(log, name))
+      const App1 = App.layer(
+        "a",
+        Effect.gen(function*() {
+          yield* Shutdown.on("stopping", "slow", Effect.sleep(100))
+          yield* Task.spawn(delayed("early"), "early", { stopAt: "stopping" })
+          yield* Task.spawn(delayed("late"), "late", { stopAt: "interrupting" })
+          yield* Task.spawn(delayed("plain"), "plain")
+          const child = yield* TaskScope.child(yield* TaskScope.TaskScope, "child")
+          yield* TaskScope.spawn(child, delayed("early child"), "early", { stopAt: "stopping" })
+          yield* TaskScope.spawn(child, delayed("late child"), "late")
+        })
+      )
+      const host = yield* launch(App1)
+      const begin = yield* now
+      const report = succeeded((yield* host.stop).exit)
+      assert.deepStrictEqual(log.toSorted(), [
+        `early at ${begin}`,
+        `early child at ${begin}`,
+        `late at ${begin + 100}`,
+        `late child at ${begin + 100}`,
+        `plain at ${begin + 100}`
+      ])
+      assert.deepStrictEqual(
+        report.tasks.map((task) => `${task.path} ${task.outcome} ${task.took}`).toSorted(),
+        [
+          "hub/a/child/early interrupted 0",
+          "hub/a/child/late interrupted 0",
+          "hub/a/early interrupted 0",
+          "hub/a/late interrupted 0",
+          "hub/a/plain interrupted 0"
+        ]
+      )
+      assert.isTrue(report.clean)
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("\"stopping\" is the announcement of the app where it stops alone, also in its child scopes", () =>
+    Effect.gen(function*() {
+      const log: Array<string> = []
+      const apps: Array<App.App> = []
+      const { close } = yield* bare(App.layer(
+        "a",
+        Effect.gen(function*() {
+          yield* handleOf(apps)
+          yield* App.onStop("slow", Effect.sleep(100))
+          yield* Task.spawn(Effect.ensuring(Effect.never, sayAt(log, "early")), "early", { stopAt: "stopping" })
+          const child = yield* TaskScope.child(yield* TaskScope.TaskScope, "child")
+          yield* TaskScope.spawn(child, Effect.ensuring(Effect.never, sayAt(log, "early")), "early", {
+            stopAt: "stopping"
+          })
+        })
+      ))
+      const begin = yield* now
+      yield* close
+      assert.deepStrictEqual(log, [`early at ${begin}`, `early at ${begin}`])
+      assert.deepStrictEqual(outcomes((yield* reportOf(apps[0])).tasks).toSorted(), [
+        "a/child/early interrupted",
+        "a/early interrupted"
+      ])
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("\"stopping\" that do not end are given up once and reported once", () =>
+    Effect.gen(function*() {
+      const App1 = App.layer(
+        "a",
+        Effect.gen(function*() {
+          yield* Task.spawn(Effect.uninterruptible(Effect.never), "stuck", { stopAt: "stopping" })
+          // Its session closes by itself, long before the app stops, and gives it up.
+          yield* Task.spawn(
+            TaskScope.use("session", (session) =>
+              Effect.andThen(
+                TaskScope.spawn(session, Effect.uninterruptible(Effect.sleep(600)), "stuck", {
+                  stopAt: "stopping",
+                  kind: "background"
+                }),
+                TaskScope.spawn(session, Effect.never, "early", { stopAt: "stopping" })
+              ), { stopWithin: "200 millis" }),
+            "serve"
+          )
+          yield* Shutdown.on("stopping", "slow", Effect.sleep(300))
+          yield* App.onStop("slow", Effect.sleep(500))
+        })
+      )
+      const host = yield* launch(App1)
+      const report = succeeded((yield* host.stop).exit)
+      assert.deepStrictEqual(outcomes(report.tasks).toSorted(), [
+        "hub/a/session/early interrupted",
+        "hub/a/session/stuck interrupted",
+        "hub/a/stuck abandoned"
+      ])
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("\"stopping\" are refused once the stop was announced: what should not begin any more does not", () =>
+    Effect.gen(function*() {
+      const log: Array<string> = []
+      const refusals: Array<unknown> = []
+      const late = Task.spawn(say(log, "late"), "late", { stopAt: "stopping" })
+      const host = yield* launch(App.layer(
+        "a",
+        Shutdown.on(
+          "stopping",
+          "late",
+          Effect.andThen(
+            Task.spawn(say(log, "plain"), "plain"),
+            Effect.map(Effect.flip(late), (error) => refusals.push(error))
+          )
+        )
+      ))
+      yield* host.stop
+      assert.deepStrictEqual(log, ["plain"])
+      assert.deepInclude(refusals[0], { _tag: "ScopeClosed", path: "hub/a/late", scope: "hub", state: "stopping" })
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("\"stopping\" and many others are told in a moment", () =>
+    Effect.gen(function*() {
+      const many = (options: Task.SpawnOptions) =>
+        Effect.forEach(Array.from({ length: 30_000 }), () => Task.spawn(Effect.never, "task", options), {
+          discard: true
+        })
+      const host = yield* launch(App.layer("a", Effect.andThen(many({ stopAt: "stopping" }), many({}))))
+      yield* host.inHost(Host.awaitReady)
+      const begin = performance.now()
+      const report = succeeded((yield* host.stop).exit)
+      assert.strictEqual(report.tasks.length, 60_000)
+      // Some 200 ms; ten seconds where each of the first looks for itself among the others.
+      assert.isBelow(performance.now() - begin, 4000)
+    }).pipe(Effect.provide(makeRecorder().layer)))
+})
+
 describe("a hook of a phase", () => {
   const never = Effect.uninterruptible(Effect.never)
 

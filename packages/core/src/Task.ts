@@ -138,7 +138,8 @@ export interface Task<out A = unknown, out E = unknown> {
  *   its scope by default, and never longer.
  * - `stopAt`: in which phase of a stop of its app or host it is interrupted.
  *   `interrupting` (the default) is after hooks and drain; `stopping` is at once, for
- *   what takes work in, and for delayed work that should not begin any more.
+ *   what takes work in, and for delayed work that should not begin any more. After
+ *   the announcement, one of these is refused with `ScopeClosed`.
  *
  * @category models
  * @since 0.1.0

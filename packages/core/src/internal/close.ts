@@ -16,9 +16,16 @@ import type * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import { type AppReport, makeLazily, roundMillis, type ShutdownReport, type TaskReport } from "../ShutdownReport.ts"
+import {
+  type AppReport,
+  makeLazily,
+  roundMillis,
+  type ShutdownReport,
+  type TaskOutcome,
+  type TaskReport
+} from "../ShutdownReport.ts"
 import { moment, now, type WaitEnd, waitUntil, wallTimeOf } from "./clock.ts"
-import { addCounts, countLines, countsOf, noCounts } from "./counts.ts"
+import { addCounts, countLines, countsOf, countTasks, noCounts } from "./counts.ts"
 import { type Pace, shares } from "./pace.ts"
 import { emit, endEvents, listened, say } from "./say.ts"
 import { shown, shownCause } from "./shown.ts"
@@ -28,12 +35,14 @@ import {
   countCloseWait,
   countIdleWait,
   CurrentTask,
+  isListed,
   isLive,
   isOver,
   isWithin,
   letGo,
   listOf,
   notify,
+  refusingScope,
   type ScopeImpl,
   type Stopping,
   type TaskImpl,
@@ -65,6 +74,10 @@ export const deadlineAround = (scope: ScopeImpl | undefined): number => {
   return deadline
 }
 
+// What has ended since a scope around began to stop is part of the report.
+const countsSoFar = (scope: ScopeImpl): Record<TaskOutcome, number> =>
+  refusingScope(scope) === undefined ? noCounts() : countTasks(listOf(scope))
+
 // Open → Stopping. From here on nothing enters.
 export const beginStop = (scope: ScopeImpl, reason: string, within: number, told: Stopping["told"]): Stopping => {
   const since = now(scope.clock)
@@ -82,7 +95,7 @@ export const beginStop = (scope: ScopeImpl, reason: string, within: number, told
     from,
     deadline: Math.min(from + within, deadlineAround(scope.parent)),
     until: undefined,
-    counts: noCounts(),
+    counts: countsSoFar(scope),
     children: children.toReversed(),
     leftovers,
     told,
@@ -243,6 +256,7 @@ interface ChildStop {
 // A child that belongs to an app is stopped as an app, with its hooks. Who waits is no task, in whatever task the scope
 // was made.
 const stopChild = (child: ScopeImpl, reason: string): ChildStop => {
+  child.followed = true
   const wait = child.stop === undefined
     ? startClose(child, { reason })
     : Effect.provideService(child.stop(reason), CurrentTask, undefined)
@@ -426,7 +440,21 @@ const makeReport = (
 const leftIn = (scope: ScopeImpl, reported: Pick<ReadonlySet<ScopeImpl>, "has">): Array<TaskImpl> => {
   const { leftovers, told } = scope.state._tag === "Stopping" ? scope.state : { leftovers: [] }
   const over = [...scope.children].filter((child) => isOver(child) && !reported.has(child) && told?.has(child) !== true)
-  return [...new Set([...leftovers, ...over.flatMap(allTasksOf)])]
+  const left = [...new Set([...leftovers, ...over.flatMap(allTasksOf)])]
+  for (const task of left) toldOfLeft.add(task)
+  return left
+}
+
+/** What was left behind and is in the report of a scope around. */
+const toldOfLeft = new WeakSet<TaskImpl>()
+
+/** Whether the report of the outermost scope around tells of a task, once it is there. */
+export const isTold = (task: TaskImpl): boolean => {
+  if (toldOfLeft.has(task)) return true
+  for (let at = task.scope; at.parent !== undefined; at = at.parent) {
+    if (!at.followed) return false
+  }
+  return isListed(task)
 }
 
 // The lines of a scope and of what is in it, as far as they are known.

@@ -3,6 +3,7 @@
  * summary of 100,000 tasks must not hold up the event loop.
  */
 import type { ShutdownReport, TaskOutcome, TaskReport } from "../ShutdownReport.ts"
+import type { TaskImpl } from "./state.ts"
 
 export type Counts = Readonly<Record<TaskOutcome, number>>
 
@@ -35,6 +36,13 @@ export const keepCounts = (report: ShutdownReport, counts: Counts): void => {
 export const countLines = (lines: ReadonlyArray<TaskReport>): Counts => {
   const counts = noCounts()
   for (const { outcome } of lines) counts[outcome]++
+  return counts
+}
+
+/** How many of some tasks have ended how. */
+export const countTasks = (tasks: ReadonlyArray<TaskImpl>): Record<TaskOutcome, number> => {
+  const counts = noCounts()
+  for (const { phase } of tasks) if (phase._tag === "Ended") counts[phase.outcome]++
   return counts
 }
 

@@ -12,7 +12,17 @@ import { formatMillis, type TaskOutcome } from "../ShutdownReport.ts"
 import { now } from "./clock.ts"
 import { startClose } from "./close.ts"
 import { emit, listened, say } from "./say.ts"
-import { type Ended, leaveLive, letGo, notify, type Phase, type ScopeImpl, type TaskImpl, unlink } from "./state.ts"
+import {
+  type Ended,
+  leaveLive,
+  letGo,
+  notify,
+  type Phase,
+  refusingScope,
+  type ScopeImpl,
+  type TaskImpl,
+  unlink
+} from "./state.ts"
 import { failuresOf, wasToldIn } from "./told.ts"
 
 const outcomeOf = (task: TaskImpl, exit: Exit.Exit<unknown, unknown>): TaskOutcome => {
@@ -46,7 +56,7 @@ export const observe = <A, E>(task: TaskImpl<A, E>, exit: Exit.Exit<A, E>, conte
     else leaveLive(scope, task)
     task.phase = endOf(before, outcome, at)
     // After that no task takes a name any more, and the list is the report's.
-    if (scope.state._tag === "Open") {
+    if (refusingScope(scope) === undefined) {
       unlink(scope, task)
       scope.names.release(task.name)
     } else if (scope.state._tag === "Stopping") {

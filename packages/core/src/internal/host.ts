@@ -47,15 +47,14 @@ import {
   type ShutdownReport,
   type StopPhase,
   stuckPaths,
-  summary,
-  type TaskReport
+  summary
 } from "../ShutdownReport.ts"
 import { StoodStill } from "../TaskScope.ts"
 import { type AppImpl, hooksOf, type Life, lifeOf, withoutInterrupts } from "./app.ts"
 import { killCalls } from "./calls.ts"
 import { moment, now, type WaitEnd, waitUntil, wallTimeOf } from "./clock.ts"
-import { budgetOf, earlyTasksOf, inTree, reportTasks, standstills, startClose } from "./close.ts"
-import { addCounts, countLines, countsOf } from "./counts.ts"
+import { budgetOf, earlyTasksOf, isTold, reportTasks, standstills, startClose } from "./close.ts"
+import { addCounts, countsOf, countTasks } from "./counts.ts"
 import { runHooks } from "./hooks.ts"
 import { awaitQuiet } from "./idle.ts"
 import { makeScope } from "./makeScope.ts"
@@ -65,7 +64,7 @@ import { phaseLimitOf, Phases } from "./phases.ts"
 import { placeOf } from "./place.ts"
 import { emit, endEvents, listened, say } from "./say.ts"
 import { shown, shownCause } from "./shown.ts"
-import { CurrentScope, isOver, listOf, type ScopeImpl, type TaskImpl, tasksOf } from "./state.ts"
+import { allTasksOf, CurrentScope, isLive, isOver, type ScopeImpl, type TaskImpl, tasksOf } from "./state.ts"
 import { interruptAll } from "./stopTask.ts"
 import { healthOf, treeOf } from "./tree.ts"
 
@@ -144,6 +143,8 @@ export class HostImpl {
   /** Whether an app stopped because a virtual clock stood still. */
   stalled = false
   stopping: HostStop | undefined = undefined
+  /** The tasks that it has interrupted itself. */
+  readonly asked = new Set<TaskImpl>()
   /** Whether its stop has ended. */
   over = false
 
@@ -435,9 +436,9 @@ const stop = (
     const unwinding = failure?.unwinding ?? request.unwinding
     const stopping = host.stopping = beginStop(host, request, unwinding?.since ?? now(root.clock))
     root.releasing = true
-    const { appsUntil, since, writtenUntil } = stopping
+    const { appsUntil, writtenUntil } = stopping
     const kept = keptOf(root.stopWithin)
-    const early = earlyTasksOf(root)
+    for (const scope of unwinding?.stopped.keys() ?? []) scope.followed = true
     const progress = () => [...root.children].filter((child) => !isOver(child)).length
     let end = "done" as WaitEnd
     const ended = startClose(root, {
@@ -453,7 +454,7 @@ const stop = (
       })
     })
     // Begins at once, so that a stop with nothing to announce is under way when this call returns.
-    const unwound = Effect.runForkWith(root.context)(Effect.map(announce(host, stopping, early), () => {
+    const unwound = Effect.runForkWith(root.context)(Effect.map(announce(host, stopping), () => {
       enter(host, stopping, "draining")
       return Effect.runForkWith(root.context)(
         Effect.ensuring(Fiber.interrupt(build), EffectScope.close(layers, Exit.void))
@@ -468,7 +469,7 @@ const stop = (
     enter(host, stopping, "closing")
     yield* runPhase(host, stopping, "closing", stopping.deadline, shares.all)
     const earlier = [...unwinding?.stopped.values() ?? []]
-    const report = makeReport(host, stopping, [...earlier, closed], linesOf(early, since), closing)
+    const report = makeReport(host, stopping, [...earlier, closed], closing)
     if (end === "standstill" || stopping.stalled || host.stalled || standstills.has(closed)) standstills.add(report)
     return report
   })
@@ -544,14 +545,25 @@ const runPhase = (
     )
   })
 
+/** Interrupts tasks whose apps may not have begun to stop. */
+const ask = (
+  host: HostImpl,
+  tasks: ReadonlyArray<TaskImpl>,
+  reason: string,
+  since: number
+): Effect.Effect<void> => {
+  const live = tasks.filter(isLive)
+  for (const task of live) host.asked.add(task)
+  const next = live.values()
+  return interruptAll(() => next.next().value, host.root, reason, since)
+}
+
 /** Tells all apps, while all of them still work. */
-const announce = (host: HostImpl, stopping: HostStop, early: ReadonlyArray<TaskImpl>): Effect.Effect<void> =>
+const announce = (host: HostImpl, stopping: HostStop): Effect.Effect<void> =>
   Effect.suspend(() => {
-    const { root } = host
     enter(host, stopping, "stopping")
-    const tasks = early.values()
     return Effect.andThen(
-      interruptAll(() => tasks.next().value, root, stopping.request.reason, now(root.clock)),
+      ask(host, earlyTasksOf(host.root), stopping.request.reason, now(host.root.clock)),
       runPhase(host, stopping, "stopping", stopping.appsUntil, shares.announce)
     )
   })
@@ -573,9 +585,9 @@ const finalWrite = (host: HostImpl, stopping: HostStop): Effect.Effect<void> =>
     return Effect.asVoid(Fiber.await(stopping.written))
   })
 
-/** The lines of tasks that have ended before the stop of their scope began. */
-const linesOf = (tasks: ReadonlyArray<TaskImpl>, since: number) =>
-  reportTasks(tasks.filter((task) => task.phase._tag === "Ended" && !listOf(task.scope).includes(task)), since)
+/** Those that the host has asked, and that have ended before the stop of their scope, which would tell of them. */
+const untold = (asked: ReadonlySet<TaskImpl>): ReadonlyArray<TaskImpl> =>
+  [...asked].filter((task) => task.phase._tag === "Ended" && !isTold(task))
 
 /** Nobody waits for hooks and drains any more, and everything is interrupted. */
 const hurry = (host: HostImpl, reason: string, within: number): void => {
@@ -589,7 +601,7 @@ const hurry = (host: HostImpl, reason: string, within: number): void => {
   say(root.context, "Warn", text, { host: host.name, reason })
   root.pace.hurry(since, within)
   Effect.runForkWith(root.context)(Effect.andThen(
-    interruptAll(inTree(root), root, reason, since),
+    ask(host, allTasksOf(root), reason, since),
     Effect.sync(() => killCalls(root))
   ))
 }
@@ -666,7 +678,6 @@ const makeReport = (
   host: HostImpl,
   { deadline, from, phases, request, since }: HostStop,
   reports: ReadonlyArray<ShutdownReport>,
-  early: ReadonlyArray<TaskReport>,
   closing: Fiber.Fiber<unknown, unknown>
 ): ShutdownReport => {
   const { clock, pace } = host.root
@@ -675,6 +686,7 @@ const makeReport = (
   const budget = budgetOf(pace, since, from, deadline)
   const layers = layersReport(host, closing, took, budget)
   const leftOpen = host.owner.leftOpen()
+  const asked = untold(host.asked)
   return makeLazily(
     {
       path: host.name,
@@ -690,8 +702,8 @@ const makeReport = (
       ...(pace.haste === undefined ? {} : { hurried: true as const }),
       ...(leftOpen.length === 0 ? {} : { leftOpen })
     },
-    () => [...early, ...reports.flatMap((report) => report.tasks)],
-    addCounts(countLines(early), countsOf(...reports))
+    () => [...reportTasks(asked, since), ...reports.flatMap((report) => report.tasks)],
+    addCounts(countTasks(asked), countsOf(...reports))
   )
 }
 

@@ -102,7 +102,8 @@ const fork = <A, E, R>(
   settings: Settings,
   deferred: boolean
 ): TaskImpl<A, E> | ScopeClosed => {
-  if (refusingScope(scope) !== undefined) return refusal(scope, name)
+  const refusing = refusingScope(scope, settings.early)
+  if (refusing !== undefined) return refusalBy(refusing, joinPath(scope.path, name, 1))
   const ordinal = scope.names.take(name)
   const late = deferred || depth >= deepest
   const task = new TaskImpl<A, E>(

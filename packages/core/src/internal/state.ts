@@ -7,8 +7,8 @@
  * - A task is in the list from before its first step until it has ended, also
  *   while it is abandoned. `live` counts those that are neither abandoned nor
  *   ended, `blocked` and `idling` some of these. (TaskScope.close.test.ts, TaskScope.idle.test.ts)
- * - Nothing enters or leaves the list once the scope has left Open, so it is then
- *   the list of the report. (laws/closed.test.ts)
+ * - Nothing enters or leaves the list once the scope refuses new tasks, because it
+ *   or one around it has left Open, so it is then the list of the report. (laws/closed.test.ts)
  * - A scope stays among the children of its parent until it is closed and nothing
  *   in it runs any more: what was given up stays listed. (TaskScope.close.test.ts)
  */
@@ -289,6 +289,8 @@ export class ScopeImpl {
   stop: ((reason: string) => Effect.Effect<ShutdownReport>) | undefined = undefined
   /** When the stop of that app ends at the latest, once it has begun. */
   stopsBy = Infinity
+  /** Whether a stop of the scope around follows the stop of this one, and tells of its tasks. */
+  followed = false
   /** Whether that app is stopping, or the host of the scope; it goes on when the scope is closed, and so do its events. */
   releasing = false
 
@@ -335,13 +337,14 @@ export const scopeIn = (context: Context.Context<never>): ScopeImpl | undefined 
 /**
  * The scope that keeps new work out: `scope` itself, or a stopping or closed one
  * around it. An app does not mind what stops around it, since it works for others
- * while they stop, nor does a scope that was made for clean-up.
+ * while they stop, nor does a scope that was made for clean-up. But a task that
+ * would be stopped `early`, when that is announced, does not begin any more.
  */
-export const refusingScope = (scope: ScopeImpl): ScopeImpl | undefined => {
+export const refusingScope = (scope: ScopeImpl, early = false): ScopeImpl | undefined => {
   let works = false
   for (let at: ScopeImpl | undefined = scope; at !== undefined; at = at.parent) {
     if (at.state._tag === "Closed" || (at.state._tag === "Stopping" && !works)) return at
-    if (at.stop !== undefined || at.forCleanUp) works = true
+    if ((at.stop !== undefined && !early) || at.forCleanUp) works = true
   }
   return undefined
 }
@@ -383,6 +386,9 @@ export const unlink = (scope: ScopeImpl, task: TaskImpl): void => {
   task.previous = undefined
   task.next = undefined
 }
+
+/** Whether a task is in the list of its scope. */
+export const isListed = (task: TaskImpl): boolean => task.previous !== undefined || task.scope.first === task
 
 export const isLive = (task: TaskImpl): boolean => task.phase._tag !== "Ended" && task.phase._tag !== "Abandoned"
 
