@@ -1,6 +1,8 @@
-import { App, Host, InvalidOption, ScopeClosed, Shutdown, Task, TaskScope } from "@ambit/core"
+import { App, Host, InvalidOption, Limits, ScopeClosed, Shutdown, Task, TaskScope } from "@ambit/core"
 import { assert, describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -10,7 +12,7 @@ import * as Scope from "effect/Scope"
 import { TestClock } from "effect/testing"
 import { awakeClock } from "../support/awakeClock.ts"
 import { advanceUntilDone, failure, launch, now, phasesIn, phasesTold, succeeded } from "../support/launch.ts"
-import { makeRecorder } from "../support/recorder.ts"
+import { linesAt, makeRecorder } from "../support/recorder.ts"
 
 const say = (log: Array<string>, line: string) => Effect.sync(() => log.push(line))
 
@@ -902,4 +904,259 @@ describe("the final write", () => {
         assert.strictEqual((yield* close).took, limit, phase)
       }
     }).pipe(Effect.provide(makeRecorder().layer)))
+})
+
+describe("more time", () => {
+  const most = (extension: Limits.LimitOptions["extension"], options?: Limits.LimitOptions) =>
+    Effect.provide(Limits.layer({ extension, ...options }))
+
+  /** Asks, and notes what it got. */
+  const ask = (got: Array<number>, amount: Duration.Input = "10 seconds") =>
+    Effect.orDie(Effect.map(Shutdown.extend(amount, "it is a lot"), (granted) => got.push(granted)))
+
+  it.effect("is given to whoever asks in a stop, and moves every limit: of the host, its apps, tasks and hooks", () =>
+    Effect.gen(function*() {
+      const slow = Effect.sleep("12 seconds")
+      const works: Record<
+        string,
+        (got: Array<number>) => Effect.Effect<unknown, unknown, App.Provided>
+      > = {
+        "the finalizer of a task": (got) =>
+          Task.spawn(Effect.ensuring(Effect.never, Effect.andThen(ask(got), slow)), "work"),
+        "a task with a limit of its own": (got) =>
+          Task.spawn(Effect.ensuring(Effect.never, Effect.andThen(ask(got), slow)), "work", {
+            stopWithin: "3 seconds"
+          }),
+        "a task in a child scope": (got) =>
+          Effect.gen(function*() {
+            const child = yield* TaskScope.child(yield* TaskScope.TaskScope, "child", { stopWithin: "3 seconds" })
+            yield* TaskScope.spawn(child, Effect.ensuring(Effect.never, Effect.andThen(ask(got), slow)), "work")
+          }),
+        "a foreground task in the drain": (got) =>
+          Effect.gen(function*() {
+            const stopping = yield* Deferred.make<void>()
+            yield* Shutdown.on("draining", "tell", Deferred.succeed(stopping, undefined))
+            yield* Task.spawn(
+              Effect.andThen(
+                Deferred.await(stopping),
+                Effect.andThen(Effect.sleep(10), Effect.andThen(ask(got), Effect.sleep(11_990)))
+              ),
+              "work",
+              {
+                kind: "foreground"
+              }
+            )
+          }),
+        "a hook": (got) => App.onStop("work", Effect.andThen(ask(got), slow)),
+        "the release of a resource": (got) =>
+          Effect.flatMap(
+            TaskScope.TaskScope,
+            () => Effect.acquireRelease(Effect.void, () => Effect.andThen(ask(got), Effect.sleep("8 seconds")))
+          )
+      }
+      for (const phase of phases) {
+        works[`a hook in ${phase}`] = (got) =>
+          Shutdown.on(phase, "work", Effect.andThen(ask(got), slow), {
+            within: phase === "closing" ? "1 second" : "2 seconds"
+          })
+      }
+      for (const [what, work] of Object.entries(works)) {
+        const got: Array<number> = []
+        const host = yield* launch(App.layer("a", work(got) as Effect.Effect<unknown, unknown, App.App>))
+        const { exit, took } = yield* host.stop
+        assert.deepStrictEqual(got, [10_000], what)
+        const report = succeeded(exit)
+        const needed = what.includes("resource") ? 8000 : what.includes("closing") ? 11_000 : 12_000
+        assert.strictEqual(took, needed, what)
+        assert.isTrue(report.clean || what.includes("closing"), what)
+        assert.deepInclude(report, { budget: 40_000, extended: 10_000 }, what)
+        for (const hook of report.hooks) assert.isAtMost(hook.took, hook.within, what)
+        for (const app of report.apps) assert.isAtMost(app.took, app.budget, what)
+        // After the end there is none.
+        yield* TestClock.adjust("1 minute")
+        assert.strictEqual(host.told.at(-1)!.what, "stopped")
+      }
+    }).pipe(most("10 seconds"), Effect.provide(makeRecorder().layer)))
+
+  it.effect("is given up to its cap, whoever asks how often, and each answer is said", () => {
+    const recorder = makeRecorder()
+    return Effect.gen(function*() {
+      const got: Array<number> = []
+      const host = yield* launch(Layer.mergeAll(
+        App.layer("a", App.onStop("flush", Effect.andThen(ask(got, "4 seconds"), ask(got, "4 seconds")))),
+        App.layer("b", App.onStop("flush", Effect.andThen(Effect.sleep(10), ask(got, "4 seconds"))))
+      ))
+      const report = succeeded((yield* host.stop).exit)
+      assert.deepStrictEqual(got, [4000, 2000, 0])
+      assert.deepInclude(report, { budget: 36_000, extended: 6000 })
+      assert.isTrue(report.apps.every((app) => app.budget === 16_000))
+      assert.deepStrictEqual(linesAt(recorder.records, "Info").filter((line) => line.includes("asked for")), [
+        "hub/a asked for 4.0 s more to stop (it is a lot); it got 4.0 s",
+        "hub/a asked for 4.0 s more to stop (it is a lot); it got 2.0 s"
+      ])
+      assert.deepStrictEqual(linesAt(recorder.records, "Warn"), [
+        "hub/b asked for 4.0 s more to stop (it is a lot); it got 0 ms"
+      ])
+    }).pipe(most("6 seconds"), Effect.provide(recorder.layer))
+  })
+
+  it.effect("is given to each stop anew, and the report of a host tells of its own stop only", () =>
+    Effect.gen(function*() {
+      const got: Array<number> = []
+      const apps: Array<App.App> = []
+      const host = yield* launch(App.layer(
+        "a",
+        Effect.gen(function*() {
+          yield* handleOf(apps)
+          yield* App.onStop("flush", Effect.andThen(ask(got), Effect.sleep("12 seconds")))
+        })
+      ))
+      for (let time = 0; time < 2; time++) {
+        const restart = yield* Effect.forkChild(App.restart(apps[0]!))
+        assert.strictEqual((yield* advanceUntilDone(restart)).took, 12_000)
+      }
+      const { exit, took } = yield* host.stop
+      assert.strictEqual(took, 12_000)
+      assert.deepStrictEqual(got, [10_000, 10_000, 10_000])
+      const report = succeeded(exit)
+      assert.deepInclude(report, { extended: 10_000, budget: 40_000 })
+      assert.strictEqual(report.apps[0]!.budget, 20_000)
+      const status = host.told.findLast(({ stop }) => stop !== undefined)!.stop!
+      assert.deepInclude(status, { phase: "closing", extended: 10_000, left: 28_000 })
+    }).pipe(most("10 seconds"), Effect.provide(makeRecorder().layer)))
+
+  it.effect("is not given before a stop, nor to what an earlier stop has given up, and neither is counted", () =>
+    Effect.gen(function*() {
+      const got: Array<number> = []
+      const apps: Array<App.App> = []
+      let life = 0
+      const Flaky = App.layer(
+        "a",
+        Effect.gen(function*() {
+          yield* handleOf(apps)
+          yield* ask(got)
+          if (++life === 1) {
+            yield* Task.spawn(Effect.uninterruptible(Effect.andThen(Effect.sleep("1 minute"), ask(got))), "deaf")
+          } else yield* App.onStop("flush", ask(got))
+        })
+      )
+      const host = yield* launch(Flaky)
+      yield* advanceUntilDone(yield* Effect.forkChild(App.restart(apps[0]!)))
+      yield* TestClock.adjust("2 minutes")
+      assert.deepStrictEqual(got, [0, 0, 0])
+      const report = succeeded((yield* host.stop).exit)
+      assert.deepStrictEqual(got, [0, 0, 0, 10_000])
+      assert.strictEqual(report.extended, 10_000)
+    }).pipe(most("10 seconds"), Effect.provide(makeRecorder().layer)))
+
+  it.effect("that is given while a start fails belongs to the stop of the host that follows", () =>
+    Effect.gen(function*() {
+      const got: Array<number> = []
+      const stuck = Effect.uninterruptible(Effect.never)
+      const Bad = App.layer(
+        "bad",
+        Effect.gen(function*() {
+          yield* App.onStop("flush", Effect.andThen(ask(got), Effect.sleep("12 seconds")))
+          return yield* Effect.fail("no")
+        })
+      )
+      const Hanging = Layer.effectDiscard(Effect.acquireRelease(Effect.void, () => stuck))
+      const host = yield* launch(Layer.mergeAll(Bad, Hanging))
+      const { took } = yield* advanceUntilDone(host.fiber)
+      assert.deepStrictEqual(got, [10_000])
+      assert.strictEqual(took, 40_000)
+      assert.deepInclude(host.reports[0], { took: 40_000, budget: 40_000, extended: 10_000 })
+    }).pipe(most("10 seconds"), Effect.provide(makeRecorder().layer)))
+
+  it.effect("bounds a stop all the same: its limit, and what was given", () => {
+    const recorder = makeRecorder()
+    return Effect.gen(function*() {
+      const got: Array<number> = []
+      const stuck = Effect.uninterruptible(Effect.never)
+      const greedy = Effect.andThen(ask(got, "1 hour"), stuck)
+      const host = yield* launch(App.layer(
+        "a",
+        Effect.gen(function*() {
+          for (const phase of phases) yield* Shutdown.on(phase, phase, greedy)
+          yield* App.onStop("hook", greedy)
+          yield* Effect.acquireRelease(Effect.void, () => greedy)
+          yield* Task.spawn(Effect.ensuring(Effect.never, greedy), "work", { stopWithin: "1 second" })
+        })
+      ))
+      const { exit, took } = yield* host.stop
+      assert.isAtMost(took, 37_000)
+      const report = succeeded(exit)
+      assert.deepInclude(report, { budget: 37_000, extended: 7000, took })
+      assert.strictEqual(got.reduce((all, granted) => all + granted, 0), 7000)
+      for (const hook of report.hooks) assert.isAtMost(hook.took, hook.within)
+      assert.strictEqual(report.hooks[0]!.within, report.hooks[0]!.took)
+    }).pipe(most("7 seconds"), Effect.provide(recorder.layer))
+  })
+
+  it.effect("is part of what the log says that a straggler was given", () => {
+    const recorder = makeRecorder()
+    return Effect.gen(function*() {
+      const got: Array<number> = []
+      const host = yield* launch(App.layer(
+        "a",
+        Effect.gen(function*() {
+          yield* Task.spawn(Effect.ensuring(Effect.never, Effect.andThen(ask(got), Effect.never)), "deaf", {
+            stopWithin: "1 second"
+          })
+          yield* App.onStop("deaf", Effect.andThen(Effect.sleep(500), Effect.uninterruptible(Effect.never)))
+        })
+      ))
+      const report = succeeded((yield* host.stop).exit)
+      const lines = [...linesAt(recorder.records, "Warn"), ...linesAt(recorder.records, "Error")]
+      assert.match(lines.find((line) => line.startsWith("Task hub/a/deaf"))!, /did not stop within 11\.0 s/)
+      assert.match(lines.find((line) => line.startsWith("Hook hub/a/deaf"))!, /did not end within 4500 ms/)
+      assert.deepInclude(report.hooks[0], { took: 4500, within: 4500 })
+    }).pipe(most("10 seconds"), Effect.provide(recorder.layer))
+  })
+
+  it.effect("is there for an app without a host, and for a scope without an app", () =>
+    Effect.gen(function*() {
+      const got: Array<number> = []
+      const apps: Array<App.App> = []
+      const slow = Effect.ensuring(Effect.never, Effect.andThen(ask(got), Effect.sleep("12 seconds")))
+      const { close } = yield* bare(App.layer("a", Effect.andThen(handleOf(apps), Task.spawn(slow, "work"))))
+      assert.strictEqual((yield* close).took, 12_000)
+      assert.deepInclude(yield* reportOf(apps[0]), { took: 12_000, budget: 20_000, clean: true })
+
+      const scope = yield* TaskScope.make("scope")
+      yield* TaskScope.spawn(scope, slow, "work")
+      yield* TaskScope.spawn(yield* TaskScope.child(scope, "child"), slow, "work")
+      const closing = yield* Effect.forkChild(TaskScope.close(scope))
+      const { exit, took } = yield* advanceUntilDone(closing)
+      assert.strictEqual(took, 12_000)
+      assert.deepInclude(succeeded(exit), { took: 12_000, budget: 15_000, clean: true })
+      assert.deepStrictEqual(got, [10_000, 10_000, 0])
+    }).pipe(Effect.scoped, most("10 seconds"), Effect.provide(makeRecorder().layer)))
+
+  it.effect("is not given unless the limits say so, and then a stop is as it was", () =>
+    Effect.gen(function*() {
+      const got: Array<number> = []
+      for (const limits of [Limits.layer({}), Limits.layer({ extension: "none" })]) {
+        const host = yield* launch(
+          App.layer("a", App.onStop("flush", Effect.andThen(ask(got), Effect.sleep("12 seconds"))))
+        )
+          .pipe(Effect.provide(limits))
+        const { exit, took } = yield* host.stop
+        assert.strictEqual(took, 4500)
+        const report = succeeded(exit)
+        assert.deepInclude(report, { budget: 30_000 })
+        assert.notProperty(report, "extended")
+        assert.deepInclude(report.apps[0], { budget: 10_000 })
+      }
+      assert.deepStrictEqual(got, [0, 0])
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("of no sense is refused", () =>
+    Effect.gen(function*() {
+      const scope = yield* TaskScope.make("scope")
+      for (const amount of [0, -1, Number.NaN, Infinity, "soon", undefined] as Array<never>) {
+        const error = yield* Effect.flip(Effect.provideService(Shutdown.extend(amount), TaskScope.TaskScope, scope))
+        assert.match(error.message, /^the time asked for with Shutdown\.extend is /)
+      }
+    }).pipe(Effect.scoped, Effect.provide(makeRecorder().layer)))
 })

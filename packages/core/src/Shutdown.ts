@@ -56,8 +56,11 @@ export interface HookOptions {
  *
  * **Details**
  *
- * When the app stops alone, or without a host, its hooks run in the same order
- * around its own stop.
+ * When the app stops alone, without a host, or because an app beside it does not start, its hooks run
+ * in the same order around its own stop. Those of `stopping` then share their time with those of `App.onStop`.
+ *
+ * The hooks of one phase have its limit together. Time for `finalWrite` and `closing` is kept from the begin of the
+ * stop on, if anybody has a hook there by then.
  *
  * **Ordering**
  *
@@ -157,10 +160,10 @@ export const status: Effect.Effect<Option.Option<StopStatus>, never, Host> = Eff
   (host) => Option.fromUndefinedOr(stopStatusOf(host))
 )
 
-/** Whether the scope or one around it is stopping, or the host it is in. */
+/** Whether the scope or one around it is stopping, or the app or the host of one of them. */
 const isStopping = (scope: ScopeImpl): boolean => {
   for (let at: ScopeImpl | undefined = scope; at !== undefined; at = at.parent) {
-    if (at.state._tag !== "Open" || at.releasing) return true
+    if (at.state._tag === "Stopping" || at.releasing) return true
   }
   return false
 }
@@ -175,15 +178,16 @@ const isStopping = (scope: ScopeImpl): boolean => {
  *
  * **Details**
  *
- * What is granted is added to every limit of the stop that goes on: of the host,
- * its apps, tasks and hooks. All grants of one stop together are at most
- * `extension` of the `Limits`, `"none"` by default, so without that nothing is granted. Each grant is
+ * What is granted is added to every limit that counts at that moment: of the host,
+ * its apps, tasks and hooks. Limits that begin later are as long as ever. All grants
+ * of one stop together, and of those that go on at the same time, are at most `extension`
+ * of the `Limits`, `"none"` by default, so without that nothing is granted. Each answer is
  * logged, the report has the sum, and `NodeHost` tells systemd.
  *
  * **Failure**
  *
- * Gives 0 when nothing may be granted any more, when nothing is stopping, and when somebody has lost
- * patience. Fails with `InvalidOption` for a duration that is not above zero.
+ * Gives 0 when nothing may be granted any more, when whoever asks is not stopping, and when somebody has
+ * lost patience. Fails with `InvalidOption` for a duration that is not above zero.
  *
  * **Example** (A flush that asks)
  *

@@ -552,6 +552,7 @@ const beginAlone = (app: AppImpl, reason: string): Effect.Effect<ShutdownReport>
   const stopping: Stop = { reason, budget, hooks: [], beside: [], alone, stalled: false, done: Deferred.makeUnsafe() }
   life.scope.stopsBy = budget.deadline
   life.scope.releasing = true
+  life.scope.pace.stopBegins()
   move(app, { _tag: "Stopping", life, stop: stopping }, life.scope)
   Effect.runForkWith(app.context)(stopper(app, life, stopping))
   return Deferred.await(stopping.done)
@@ -720,6 +721,7 @@ const finish = (app: AppImpl, life: Life, stopping: Stop, report: ShutdownReport
   const error = errorOf(app, life, report)
   move(app, error === undefined ? { _tag: "Stopped", report } : { _tag: "Failed", error, report }, life.scope)
   life.scope.releasing = false
+  life.scope.pace.stopEnds()
   endEvents(life.scope)
   letGo(life.scope)
   app.host?.appStopped(app, life.scope, report)

@@ -103,6 +103,7 @@ export const beginStop = (scope: ScopeImpl, reason: string, within: number, told
     othersDone: Deferred.makeUnsafe()
   }
   scope.state = state
+  scope.pace.stopBegins()
   notify(scope)
   if (listened(scope)) emit(scope, { _tag: "ScopeStopping", path: scope.path, reason })
   return state
@@ -111,6 +112,7 @@ export const beginStop = (scope: ScopeImpl, reason: string, within: number, told
 // Stopping → Closed.
 export const finish = (scope: ScopeImpl, state: Stopping, report: ShutdownReport): void => {
   scope.state = { _tag: "Closed", report }
+  scope.pace.stopEnds()
   scope.names.clear()
   letGo(scope)
   // Who owns the scope still wants to hear that it hung.
@@ -402,7 +404,7 @@ const releaseBlocked = (state: Stopping): void => {
 
 /** How much time a stop had in all, with what was granted since its begin. */
 export const budgetOf = (pace: Pace, since: number, from: number, deadline: number): number =>
-  roundMillis(deadline - from + pace.granted - (since - from))
+  roundMillis(deadline - from + pace.grantedSince(since, from))
 
 const identityOf = (scope: ScopeImpl, state: Stopping) => ({
   path: scope.path,

@@ -88,9 +88,11 @@ export const runHooks = (
         continue
       }
       const begin = now(of.scope.clock)
-      const ran = yield* runUntil(of, hook.run, moment(of.scope) + limit, share)
+      const from = moment(of.scope)
+      const ran = yield* runUntil(of, hook.run, from + limit, share)
       const exit = ran.fiber.pollUnsafe()
-      const report = reportOf(hook, ran, exit, roundMillis(now(of.scope.clock) - begin), limit)
+      const within = roundMillis(limit + of.scope.pace.grantedSince(begin, from))
+      const report = reportOf(hook, ran, exit, roundMillis(now(of.scope.clock) - begin), within)
       tell(report)
       if (report.outcome !== "completed") sayHook(of.context, report, exit)
     }

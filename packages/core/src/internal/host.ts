@@ -91,6 +91,8 @@ interface Failure {
 /** What a failure in the start leads to, and whatever fails in the midst of it. All of it has one budget. */
 interface Unwinding {
   readonly since: number
+  /** The same on the clock of the deadlines. */
+  readonly from: number
   /** When the host stops at the latest, if it comes to that. */
   readonly deadline: number
   /** One for each error, at the layer where it was first seen. */
@@ -263,6 +265,7 @@ export const launch = (
       const report = yield* stop(host, request, build, layers, failed)
       host.over = true
       root.releasing = false
+      root.pace.stopEnds()
       endEvents(root)
       say(context, report.clean ? "Info" : "Warn", summary(report), { host: host.name })
       owner.stopped(host.control, report)
@@ -310,9 +313,11 @@ const unwind = (host: HostImpl, follows: boolean): Unwinding => {
   }
   const { clock, stopWithin } = host.root
   const since = now(clock)
+  const from = host.root.pace.moment(since)
   const unwinding = {
     since,
-    deadline: host.root.pace.moment(since) + stopWithin,
+    from,
+    deadline: from + stopWithin,
     failures: [],
     stopped: new Map(),
     over: false
@@ -434,8 +439,9 @@ const stop = (
     host.requestStop(request)
     say(root.context, "Info", `${host.name} stops: ${request.reason}`, { host: host.name })
     const unwinding = failure?.unwinding ?? request.unwinding
-    const stopping = host.stopping = beginStop(host, request, unwinding?.since ?? now(root.clock))
+    const stopping = host.stopping = beginStop(host, request, unwinding)
     root.releasing = true
+    root.pace.stopBegins()
     const { appsUntil, writtenUntil } = stopping
     const kept = keptOf(root.stopWithin)
     for (const scope of unwinding?.stopped.keys() ?? []) scope.followed = true
@@ -474,9 +480,10 @@ const stop = (
     return report
   })
 
-const beginStop = (host: HostImpl, request: StopRequest, since: number): HostStop => {
+const beginStop = (host: HostImpl, request: StopRequest, unwinding: Unwinding | undefined): HostStop => {
   const { limits, root } = host
-  const from = root.pace.moment(since)
+  const since = unwinding?.since ?? now(root.clock)
+  const from = unwinding?.from ?? root.pace.moment(since)
   const deadline = from + root.stopWithin
   const lives = [...host.apps.values()].flatMap((app) => {
     const life = lifeOf(app)
@@ -616,7 +623,7 @@ export const stopStatusOf = (host: HostImpl): StopStatus | undefined => {
     reason: stopping.request.reason,
     exitCode: stopping.request.exitCode,
     left: Math.max(0, root.pace.left(stopping.deadline, now(root.clock), shares.all)),
-    extended: root.pace.granted
+    extended: root.pace.grantedSince(stopping.since, stopping.from)
   }
 }
 
@@ -684,6 +691,7 @@ const makeReport = (
   const end = now(clock)
   const took = roundMillis(end - since)
   const budget = budgetOf(pace, since, from, deadline)
+  const extended = roundMillis(pace.grantedSince(since, from))
   const layers = layersReport(host, closing, took, budget)
   const leftOpen = host.owner.leftOpen()
   const asked = untold(host.asked)
@@ -698,7 +706,7 @@ const makeReport = (
       hooks: [...phases.reports, ...reports.flatMap((report) => report.hooks)],
       apps: [...reports.flatMap((report) => report.apps), ...(layers === undefined ? [] : [layers])],
       phases: phases.told(end),
-      ...(pace.granted === 0 ? {} : { extended: pace.granted }),
+      ...(extended === 0 ? {} : { extended }),
       ...(pace.haste === undefined ? {} : { hurried: true as const }),
       ...(leftOpen.length === 0 ? {} : { leftOpen })
     },

@@ -7,7 +7,8 @@
  * and nobody has to be told but those who wait.
  *
  * Invariants
- * - What is granted never adds up to more than `most`. (Shutdown.test.ts)
+ * - What is granted to stops that go on at the same time never adds up to more
+ *   than `most`, and to nobody else anything. (Shutdown.test.ts)
  * - Patience is lost once and never comes back; what is granted later changes
  *   nothing in it. (Shutdown.test.ts)
  */
@@ -29,10 +30,13 @@ export const shares = {
 export type Share = typeof shares[keyof typeof shares]
 
 export class Pace {
-  /** How many milliseconds may be granted in all. */
+  /** How many milliseconds may be granted in all, while something stops. */
   readonly most: number
-  /** How many have been. */
+  /** How many have been, in all stops. */
   granted = 0
+  /** How many have been since something stops. */
+  private given = 0
+  private stops = 0
   /** When patience was lost, in real milliseconds, and how many more everything has. */
   haste: { readonly since: number; readonly within: number } | undefined = undefined
   private readonly watchers = new Set<() => void>()
@@ -55,10 +59,25 @@ export class Pace {
     return haste === undefined ? left : Math.min(left, haste.since + haste.within * share - now)
   }
 
+  /** How much more time than it began with a stop has got since a moment, whose reading of both clocks it has. */
+  grantedSince(since: number, from: number): number {
+    return this.granted - (since - from)
+  }
+
+  stopBegins(): void {
+    if (this.stops++ === 0) this.given = 0
+  }
+
+  stopEnds(): void {
+    this.stops--
+  }
+
   /** Grants as much of what is asked for as may be granted, and gives it. */
   grant(millis: number): number {
-    const more = this.haste === undefined ? Math.min(millis, this.most - this.granted) : 0
-    if (more <= 0) return 0
+    if (this.stops === 0 || this.haste !== undefined) return 0
+    const more = Math.max(0, Math.min(millis, this.most - this.given))
+    if (more === 0) return 0
+    this.given += more
     this.granted += more
     this.tell()
     return more

@@ -50,6 +50,7 @@ export type Phase =
   | {
     readonly _tag: "Abandoned"
     readonly since: number
+    readonly from: number
     readonly reason: string
     readonly at: number
     readonly place: string | undefined

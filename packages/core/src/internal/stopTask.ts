@@ -59,6 +59,7 @@ export const abandon = (task: TaskImpl, at: number): void => {
   task.phase = {
     _tag: "Abandoned",
     since: phase._tag === "Stopping" ? phase.since : at,
+    from: phase._tag === "Stopping" ? phase.from : task.scope.pace.moment(at),
     reason: phase._tag === "Stopping" ? phase.reason : "",
     at,
     place: task.call === undefined ? placeOf(task.fiber) : task.call.place
@@ -74,7 +75,8 @@ export const sayAbandoned = (task: TaskImpl): void => {
   const phase = task.phase
   if (phase._tag !== "Abandoned") return
   // What it was given, where a timer came a moment late.
-  const within = formatMillis(Math.min(phase.at - phase.since, limitOf(task)))
+  const given = limitOf(task) + task.scope.pace.grantedSince(phase.since, phase.from)
+  const within = formatMillis(Math.min(phase.at - phase.since, given))
   const where = phase.place === undefined ? "" : ` at ${phase.place}`
   say(
     task.fiber.context,
