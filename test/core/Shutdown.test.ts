@@ -1,4 +1,15 @@
-import { App, Host, InvalidOption, Limits, ScopeClosed, Shutdown, Task, TaskScope } from "@ambit/core"
+import {
+  App,
+  Blocking,
+  BlockingFunction,
+  Host,
+  InvalidOption,
+  Limits,
+  ScopeClosed,
+  Shutdown,
+  Task,
+  TaskScope
+} from "@ambit/core"
 import { assert, describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
@@ -311,6 +322,28 @@ describe("tasks with stopAt", () => {
         "hub/a/session/early interrupted",
         "hub/a/session/stuck interrupted",
         "hub/a/stuck abandoned"
+      ])
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("\"stopping\" leave the calls that they have made to the report as well", () =>
+    Effect.gen(function*() {
+      const { promise, resolve } = Promise.withResolvers<void>()
+      const slow = BlockingFunction.make({ url: import.meta.url }, "slow", () => promise)
+      // It ends while the stop is announced, before its app stops.
+      const end = Effect.andThen(Effect.sync(resolve), Effect.sleep(100))
+      const host = yield* launch(
+        App.layer(
+          "a",
+          Effect.andThen(
+            Task.spawn(Blocking.run(slow), "early", { stopAt: "stopping" }),
+            Shutdown.on("stopping", "end", end)
+          )
+        ).pipe(Layer.provide(Blocking.layerInline))
+      )
+      const report = succeeded((yield* host.stop).exit)
+      assert.deepStrictEqual(outcomes(report.tasks).toSorted(), [
+        "hub/a/early interrupted",
+        "hub/a/early/slow interrupted"
       ])
     }).pipe(Effect.provide(makeRecorder().layer)))
 

@@ -47,8 +47,8 @@ const callThen = (
 }
 
 /** A pool of one thread, which runs a call that does not hear that it is cancelled. */
-const running = async () => {
-  const pool = await makePool()
+const running = async (grace: number = settings.grace) => {
+  const pool = await makePool({ grace })
   const memory = gate()
   const target = call(pool, functions.deaf, memory)
   await until(() => Atomics.load(memory, 0) === 1)
@@ -85,6 +85,21 @@ it("what lies ready on a thread is taken back before anybody looks whether the c
   await until(() => next.answers.length === 1)
   expect(next.answers).toEqual(["answered"])
   expect(Atomics.load(nextMemory, 0)).toBe(1)
+})
+
+it("whoever cancels again can take the grace away, and what has had its end stays as it is", async () => {
+  const { pool, target } = await running(60_000)
+  target.job.cancel(Infinity)
+  target.job.cancel(50_000)
+  expect(target.job.state()._tag).toBe("Running")
+  for (let times = 0; times < 3; times++) target.job.cancel(0)
+  await until(() => target.ends.length === 1)
+  target.job.cancel(0)
+  const next = call(pool, functions.triple, 2)
+  await until(() => next.answers.length === 1)
+  expect(target.ends).toEqual(["Killed"])
+  expect(next.answers).toEqual([6])
+  expect(pool.counts).toMatchObject({ cancelled: 1, killed: 1 })
 })
 
 it("an answer that has come before the end of the grace saves its thread, though nobody has read it yet", async () => {

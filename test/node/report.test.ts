@@ -1,7 +1,8 @@
-import { App, Blocking, Host, Task, TaskScope } from "@ambit/core"
+import { App, Blocking, Host, HostOwner, Task, TaskScope } from "@ambit/core"
 import { BlockingPool } from "@ambit/node"
 import { expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as TestClock from "effect/testing/TestClock"
 import * as functions from "../fixtures/functions.ts"
@@ -180,6 +181,44 @@ it.live("a call in a finalizer of an app ends within the stop of the app", () =>
     expect(report.took).toBeLessThan(3000)
     expect(status).toMatchObject({ killed: 1, busy: 0, calls: [] })
   }))
+
+it.live("a host in a hurry ends the threads of its calls without their grace, also of those that are in it", () =>
+  Effect.gen(function*() {
+    const memory = gate()
+    let control: HostOwner.HostControl | undefined
+    const owner: HostOwner.Owner = {
+      launched: (host) => {
+        control = host
+      },
+      changed: () => {},
+      stopped: () => {},
+      leftOpen: () => []
+    }
+    const Work = App.layer(
+      "app",
+      Effect.gen(function*() {
+        yield* Task.spawn(Blocking.run(functions.hold, memory), "early", { stopAt: "stopping" })
+        yield* Task.spawn(Blocking.run(functions.hold, memory), "late")
+        yield* App.onStop("slow", Effect.never)
+      })
+    )
+    const host = yield* Host.launch(Work, { name: "hub" }).pipe(
+      Effect.provideService(HostOwner.HostOwner, owner),
+      Effect.forkChild
+    )
+    yield* reaches(memory, 0, 2)
+    control?.requestStop({ reason: "enough" })
+    yield* Effect.sleep("50 millis")
+    control?.hurry("the user is gone", 10_000)
+    const report = yield* Fiber.join(host)
+    expect(linesOf(report).toSorted()).toEqual([
+      "hub/app/early interrupted",
+      "hub/app/early/hold killed",
+      "hub/app/late interrupted",
+      "hub/app/late/hold killed"
+    ])
+    expect(report.took).toBeLessThan(3000)
+  }).pipe(pool({ grace: 60_000 }), Effect.provide(makeRecorder().layer)))
 
 it.live("a thread that cannot be ended is given up in time, reported, and told of when it ends after all", () =>
   Effect.gen(function*() {

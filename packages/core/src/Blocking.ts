@@ -73,7 +73,8 @@ export interface Job {
   readonly state: () => CallState
   /**
    * Nobody waits any more. What has not begun never does; what runs is told, and
-   * its thread ended after the grace, or `within` milliseconds if that is less.
+   * its thread ended after the grace, or `within` milliseconds if that is less. With
+   * zero, a second call takes what is left of the grace away.
    */
   readonly cancel: (within: number) => void
   /** Says that the cancel, which has come, was due to the limit of the call. Gives where the call was. */

@@ -24,7 +24,7 @@ import {
   type TaskOutcome,
   type TaskReport
 } from "../ShutdownReport.ts"
-import { moment, now, type WaitEnd, waitUntil, wallTimeOf } from "./clock.ts"
+import { moment, now, timeLeft, type WaitEnd, waitUntil, wallTimeOf } from "./clock.ts"
 import { addCounts, countLines, countsOf, countTasks, noCounts } from "./counts.ts"
 import { type Pace, shares } from "./pace.ts"
 import { emit, endEvents, listened, say } from "./say.ts"
@@ -507,7 +507,8 @@ const waitForAll = (
   Effect.suspend(() => {
     const next = scope.ownLimits ? Math.min(until, nextOwnLimit(tasksOf(scope), released)) : until
     return Effect.flatMap(waitUntil(ended, scope, next, shares.tasks, () => liveWithin(scope)), (end) => {
-      if (end !== "deadline" || next >= until || scope.pace.haste !== undefined) return Effect.succeed(end)
+      // With haste the time of the scope may be over before the limit of the task is.
+      if (end !== "deadline" || next >= until || timeLeft(scope, until, shares.tasks) === 0) return Effect.succeed(end)
       giveUp(scope, tasksOf(scope).filter((task) => ownLimitOf(task, released) <= next))
       return waitForAll(scope, until, ended, released)
     })

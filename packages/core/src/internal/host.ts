@@ -51,7 +51,7 @@ import {
 } from "../ShutdownReport.ts"
 import { StoodStill } from "../TaskScope.ts"
 import { type AppImpl, hooksOf, type Life, lifeOf, withoutInterrupts } from "./app.ts"
-import { killCalls } from "./calls.ts"
+import { callsLeftIn, killCalls } from "./calls.ts"
 import { moment, now, type WaitEnd, waitUntil, wallTimeOf } from "./clock.ts"
 import { budgetOf, earlyTasksOf, isTold, reportTasks, standstills, startClose } from "./close.ts"
 import { addCounts, countsOf, countTasks } from "./counts.ts"
@@ -562,7 +562,9 @@ const ask = (
   const live = tasks.filter(isLive)
   for (const task of live) host.asked.add(task)
   const next = live.values()
-  return interruptAll(() => next.next().value, host.root, reason, since)
+  return Effect.map(interruptAll(() => next.next().value, host.root, reason, since), () => {
+    for (const { task } of callsLeftIn(host.root)) if (task !== undefined) host.asked.add(task)
+  })
 }
 
 /** Tells all apps, while all of them still work. */
@@ -597,11 +599,13 @@ const untold = (asked: ReadonlySet<TaskImpl>): ReadonlyArray<TaskImpl> =>
   [...asked].filter((task) => task.phase._tag === "Ended" && !isTold(task))
 
 /** Nobody waits for hooks and drains any more, and everything is interrupted. */
-const hurry = (host: HostImpl, reason: string, within: number): void => {
+const hurry = (host: HostImpl, reason: string, millis: number): void => {
   const { root } = host
   if (host.over || root.pace.haste !== undefined) return
   host.requestStop({ reason, exitCode: undefined, failed: false })
   const since = now(root.clock)
+  // Also what is no number means that somebody is in a hurry.
+  const within = millis >= 0 ? Math.min(millis, root.stopWithin) : 0
   const text = `${host.name} is in a hurry (${reason}): everything is interrupted, and what is left has ${
     formatMillis(within)
   }`

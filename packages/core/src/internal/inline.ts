@@ -137,9 +137,10 @@ export const inlinePool = (): Pool => {
   }
 
   const cancel = (job: InlineJob, within: number): void => {
-    if (job.phase === "Done" || job.cancelled) return
-    counts.cancelled++
+    if (job.phase === "Done" || (job.cancelled && within > 0)) return
+    if (!job.cancelled) counts.cancelled++
     job.cancelled = true
+    job.graceEnd?.interruptUnsafe()
     if (job.phase === "Queued") {
       waiting.splice(waiting.indexOf(job), 1)
       job.phase = "Done"

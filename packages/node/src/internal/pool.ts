@@ -357,7 +357,8 @@ export class PoolImpl {
   // ---------------------------------------------------------------------------
 
   cancel(job: PoolJob, within: number): void {
-    if (job.phase === "Done" || job.cancelled) return
+    if (job.phase === "Done") return
+    if (job.cancelled) return this.hasten(job, within)
     job.cancelled = true
     this.counts.cancelled++
     const grace = Math.min(job.grace, within)
@@ -368,6 +369,12 @@ export class PoolImpl {
       if (thread?.state._tag === "Ready") this.askForSign(thread, grace)
       this.pump()
     })
+  }
+
+  // Somebody who waits for the thread of a cancelled call has no time for its grace any more.
+  private hasten(job: PoolJob, within: number): void {
+    if (within > 0 || job.thread === undefined || !isUp(job.thread)) return
+    this.work(() => this.stopWithin(job, within))
   }
 
   // A thread that had not begun what it was sent may sit in a module that never loads, or in a timer that never ends.
