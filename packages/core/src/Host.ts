@@ -14,7 +14,7 @@ import * as Stream from "effect/Stream"
 import type { App, AppState } from "./App.ts"
 import type { HostFailed, LayerCycle } from "./HostError.ts"
 import { HostOwner, type HostState } from "./HostOwner.ts"
-import { CurrentHost, type HostImpl, type HostTypeId, launch as launchImpl } from "./internal/host.ts"
+import { CurrentHost, type HostImpl, type HostTypeId, isExitCode, launch as launchImpl } from "./internal/host.ts"
 import { resolveLimits } from "./internal/limit.ts"
 import { checkName } from "./internal/names.ts"
 import { shown } from "./internal/shown.ts"
@@ -202,7 +202,7 @@ export const requestStop: {
   Effect.flatMap(
     current,
     (host) =>
-      exitCode !== undefined && !(Number.isInteger(exitCode) && exitCode >= 0 && exitCode <= 255)
+      exitCode !== undefined && !isExitCode(exitCode)
         ? Effect.fail(badExitCode(exitCode)) as Effect.Effect<never>
         : Effect.sync(() => host.requestStop({ reason: shown(reason), exitCode, failed: false }))
   )

@@ -38,17 +38,17 @@ export interface StopStatus {
 }
 
 /**
- * What the owner of a process can do with a host. All of it is synchronous, so
- * that it can be used in the handler of a signal.
+ * What the owner of a process can do with a host. All of it is synchronous and
+ * throws nothing, so that it can be used in the handler of a signal.
  *
  * **Details**
  *
  * - `requestStop` asks the host to stop: `true` when this was the first request. With
- *   `failed`, `Host.launch` fails with `HostFailed` after the stop.
+ *   `failed`, `Host.launch` fails with `HostFailed` after the stop. What is no exit code becomes 1.
  * - `hurry` skips hooks and drain, interrupts everything and ends its threads. What is left gets `within`
- *   milliseconds. A host that was not asked to stop is.
- * - `tree`, `health` and `stop` tell how it stands; `stop` is `undefined` before the stop. `tree` takes how many tasks
- *   of each scope it lists at most, for there may be very many.
+ *   milliseconds, and no more than the host has at all. The first time counts. A host that was not asked to stop is.
+ * - `tree`, `health` and `stop` tell how it stands; `stop` is `undefined` before the stop, and stays as it was at the end.
+ *   `tree` takes how many tasks of each scope it lists at most, for there may be very many.
  * - `left` is the milliseconds until it has ended at the latest, once it stops. A start that fails counts as well, for
  *   it unwinds before the stop begins; when somebody recovers from it, `left` is `undefined` again.
  *
@@ -79,6 +79,10 @@ export interface HostControl {
  * - `changed` comes when a host is ready, when an app changes its state, when a start begins to fail, when a
  *   stop gets to another phase, and when it gets more time.
  * - `leftOpen` names what keeps the process alive, for the report.
+ *
+ * **Failure**
+ *
+ * What an owner throws is logged, and changes nothing.
  *
  * @category models
  * @since 0.1.0

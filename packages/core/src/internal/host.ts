@@ -147,8 +147,8 @@ export class HostImpl {
   stopping: HostStop | undefined = undefined
   /** The tasks that it has interrupted itself. */
   readonly asked = new Set<TaskImpl>()
-  /** Whether its stop has ended. */
-  over = false
+  /** When its stop has ended. */
+  endedAt: number | undefined = undefined
 
   constructor(root: ScopeImpl, limits: Limits.Limits, owner: Owner) {
     this.name = root.name
@@ -159,9 +159,14 @@ export class HostImpl {
     root.pace.watch(() => this.changed())
   }
 
-  /** Tells the owner that something has changed. */
+  /** Whether its stop has ended. */
+  get over(): boolean {
+    return this.endedAt !== undefined
+  }
+
+  /** Tells the owner that something has changed. The end is the last that it hears of. */
   changed(): void {
-    this.owner.changed(this.control)
+    if (!this.over) tell(this, "changed", () => this.owner.changed(this.control))
   }
 
   /** Whether this request was the first. */
@@ -243,7 +248,7 @@ export const launch = (
         apart: false
       })
       const host = new HostImpl(root, limits, owner)
-      owner.launched(host.control)
+      tell(host, "launched", () => owner.launched(host.control))
       const layers = EffectScope.makeUnsafe()
       const memoMap = watched(refuseCycles(Layer.makeMemoMapUnsafe()), watchOf(host))
       const build = Effect.runForkWith(context.pipe(
@@ -263,12 +268,12 @@ export const launch = (
       const request = Exit.isSuccess(waited) ? waited.value : yield* requestOf(host, waited.cause, failed)
 
       const report = yield* stop(host, request, build, layers, failed)
-      host.over = true
+      host.endedAt = now(clock)
       root.releasing = false
       root.pace.stopEnds()
       endEvents(root)
       say(context, report.clean ? "Info" : "Warn", summary(report), { host: host.name })
-      owner.stopped(host.control, report)
+      tell(host, "stopped", () => owner.stopped(host.control, report))
       yield* giveReport(host, report, settings)
       if (standstills.has(report)) {
         return yield* Effect.die(new StoodStill({ scope: host.name, stuck: stuckPaths(report) }))
@@ -626,8 +631,30 @@ export const stopStatusOf = (host: HostImpl): StopStatus | undefined => {
     phase,
     reason: stopping.request.reason,
     exitCode: stopping.request.exitCode,
-    left: Math.max(0, root.pace.left(stopping.deadline, now(root.clock), shares.all)),
+    left: Math.max(0, root.pace.left(stopping.deadline, host.endedAt ?? now(root.clock), shares.all)),
     extended: root.pace.grantedSince(stopping.since, stopping.from)
+  }
+}
+
+// Whoever wants an end gets it, with a code that says that something is wrong.
+const codeOf = (host: HostImpl, exitCode: number | undefined): number | undefined => {
+  if (exitCode === undefined || isExitCode(exitCode)) return exitCode
+  const text = `The exit code of a stop of ${host.name} is ${shown(exitCode)}: ` +
+    "an exit code is a whole number from 0 to 255. It stops with 1"
+  say(host.root.context, "Error", text, { host: host.name })
+  return 1
+}
+
+export const isExitCode = (exitCode: number): boolean => Number.isInteger(exitCode) && exitCode >= 0 && exitCode <= 255
+
+/** Calls the owner, who must not disturb the host. */
+const tell = <A>(host: HostImpl, what: keyof Owner, call: () => A): A | undefined => {
+  try {
+    return call()
+  } catch (defect) {
+    const text = `The owner of ${host.name} threw in ${what}; the host goes on`
+    say(host.root.context, "Error", text, { host: host.name }, Cause.die(defect))
+    return undefined
   }
 }
 
@@ -635,7 +662,7 @@ const controlOf = (host: HostImpl): HostControl => ({
   name: host.name,
   limits: host.limits,
   requestStop: ({ exitCode, failed, reason }) =>
-    host.requestStop({ reason: shown(reason), exitCode, failed: failed ?? false }),
+    host.requestStop({ reason: shown(reason), exitCode: codeOf(host, exitCode), failed: failed ?? false }),
   hurry: (reason, within) => hurry(host, shown(reason), within),
   tree: (most) => treeOf(host, most),
   health: () => healthOf(host),
@@ -697,7 +724,7 @@ const makeReport = (
   const budget = budgetOf(pace, since, from, deadline)
   const extended = roundMillis(pace.grantedSince(since, from))
   const layers = layersReport(host, closing, took, budget)
-  const leftOpen = host.owner.leftOpen()
+  const leftOpen = tell(host, "leftOpen", () => host.owner.leftOpen()) ?? []
   const asked = untold(host.asked)
   return makeLazily(
     {
