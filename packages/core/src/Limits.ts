@@ -37,7 +37,8 @@ import type { InvalidOption } from "./InvalidOption.ts"
  * `hostStop`. `announce`, `appStop`, `finalWrite` and `closing` come one after the
  * other, so those that are set must fit into `hostStop` together. A limit that is
  * not set follows the one around it when that is shorter; a phase gets a tenth of
- * a short host at most. A limit that is set and does not fit is refused.
+ * a short host at most, and one that was set further out keeps its share of it. A limit that is set and does not
+ * fit is refused.
  *
  * @category models
  * @since 0.1.0

@@ -677,17 +677,21 @@ const leftOf = (host: HostImpl): number | undefined => {
   return deadline === undefined ? undefined : Math.max(0, root.pace.left(deadline, now(root.clock), shares.all))
 }
 
-/** The stops of apps that depend on each other come one after the other. */
+/** The stops of apps that depend on each other come one after the other, and after and before the phases around them. */
 const sayTightLimits = (host: HostImpl): void => {
+  const { hostStop } = host.limits
   const chain = longestChain([...host.apps.values()].map((app) => chainOf(app, new Map())))
-  if (chain.millis <= host.limits.hostStop) return
+  const lives = [...host.apps.values()].flatMap((app) => lifeOf(app) ?? [])
+  const left = hostStop - (["stopping", "finalWrite", "closing"] as const)
+    .filter((phase) => lives.some((life) => hooksOf(life, phase).length > 0))
+    .reduce((sum, phase) => sum + phaseLimitOf(host.limits, phase), 0)
+  if (chain.millis <= left) return
+  const has = left === hostStop ? formatMillis(left) : `${formatMillis(left)} of its ${formatMillis(hostStop)}`
   say(
     host.root.context,
     "Warn",
-    `The stops of ${chain.paths.join(" → ")} come one after the other and may take ${formatMillis(chain.millis)}; ` +
-      `${host.name} has ${
-        formatMillis(host.limits.hostStop)
-      } for all. Lower their stopWithin or raise that of the host`,
+    `The stops of ${chain.paths.join(" → ")} come one after the other and may take ${formatMillis(chain.millis)}, ` +
+      `and ${host.name} has ${has} for them. Lower their stopWithin or raise that of the host`,
     { host: host.name }
   )
 }

@@ -75,29 +75,37 @@ const within = (
 ): Result.Result<number, InvalidOption> =>
   value === undefined ? Result.succeed(Math.min(fallback, bound.millis)) : checkLimit(option, value, bound)
 
-// The phases around the stops of the apps get a tenth of a short host each.
-const phase = (
-  option: string,
-  value: Duration.Input | undefined,
-  fallback: number,
+/**
+ * The phases of a stop come one after the other, with the stops of the apps between
+ * them, so those that are given must fit into the host together. Gives what is
+ * left of it beside the phases.
+ */
+const checkSum = (
+  given: LimitOptions,
+  names: Readonly<Record<keyof LimitOptions, string>>,
   host: Bound
 ): Result.Result<number, InvalidOption> =>
-  value === undefined ? Result.succeed(Math.min(fallback, host.millis / 10)) : checkLimit(option, value, host)
-
-/** The phases of a stop come one after the other, so those that are given must fit into the host together. */
-const checkSum = (
-  given: ReadonlyArray<Bound>,
-  host: Bound
-): Result.Result<void, InvalidOption> => {
-  const sum = given.reduce((all, limit) => all + limit.millis, 0)
-  if (sum <= host.millis) return Result.void
-  return refuse(
-    given.map((limit) => `${limit.name} (${formatMillis(limit.millis)})`).join(" + "),
-    formatMillis(sum),
-    `together they do not fit into ${host.name}, which is ${formatMillis(host.millis)}`,
-    "Lower some of them or raise the other"
-  )
-}
+  Result.gen(function*() {
+    const texts: Array<string> = []
+    let sum = 0
+    let left = host.millis
+    for (const name of ["announce", "appStop", "finalWrite", "closing"] as const) {
+      const value = given[name]
+      if (value === undefined) continue
+      const millis = yield* checkLimit(names[name], value, host)
+      texts.push(`${names[name]} (${formatMillis(millis)})`)
+      sum += millis
+      if (name !== "appStop") left -= millis
+    }
+    if (sum <= host.millis && left > 0) return left
+    return yield* refuse(
+      texts.join(" + "),
+      formatMillis(sum),
+      `together they ${sum > host.millis ? "do not fit into" : "leave nothing for the apps of"} ${host.name}, ` +
+        `which is ${formatMillis(host.millis)}`,
+      "Lower some of them or raise the other"
+    )
+  })
 
 /**
  * Checks limits against each other and fills in what is not given from `base`.
@@ -113,12 +121,18 @@ export const resolveLimits = (
       ? base.hostStop
       : yield* checkLimit(names.hostStop, options.hostStop)
     const inHost = { name: names.hostStop, millis: hostStop }
+    const left = yield* checkSum(options, names, inHost)
+    // One that is not given gets a tenth of what is left, or what it has of the host that it was made for.
+    const phase = (name: "announce" | "finalWrite" | "closing") =>
+      options[name] === undefined
+        ? Result.succeed(Math.min(base[name], Math.max(left / 10, base[name] * left / base.hostStop)))
+        : checkLimit(names[name], options[name], inHost)
     const appStop = yield* within(names.appStop, options.appStop, base.appStop, inHost)
     const inApp = { name: names.appStop, millis: appStop }
     const noDrain = options.drain === "none" || (options.drain === undefined && base.drain === undefined)
     const limits = {
       hostStop,
-      announce: yield* phase(names.announce, options.announce, base.announce, inHost),
+      announce: yield* phase("announce"),
       appStart: options.appStart === undefined
         ? base.appStart
         : yield* checkOptionalLimit(names.appStart, options.appStart),
@@ -126,17 +140,11 @@ export const resolveLimits = (
       hookStop: yield* within(names.hookStop, options.hookStop, base.hookStop, inApp),
       drain: noDrain ? undefined : yield* within(names.drain, options.drain, base.drain ?? appStop, inApp),
       taskStop: yield* within(names.taskStop, options.taskStop, base.taskStop, inApp),
-      finalWrite: yield* phase(names.finalWrite, options.finalWrite, base.finalWrite, inHost),
-      closing: yield* phase(names.closing, options.closing, base.closing, inHost),
+      finalWrite: yield* phase("finalWrite"),
+      closing: yield* phase("closing"),
       extension: options.extension === undefined
         ? base.extension
         : yield* checkOptionalLimit(names.extension, options.extension)
     }
-    yield* checkSum(
-      (["announce", "appStop", "finalWrite", "closing"] as const)
-        .filter((name) => options[name] !== undefined)
-        .map((name) => ({ name: names[name], millis: limits[name] })),
-      inHost
-    )
     return limits
   })
