@@ -321,6 +321,36 @@ describe("the report of a host", () => {
       }
     }).pipe(Effect.provide(makeRecorder().layer)))
 
+  it.effect("tells of the tasks of an app that has no time left, because of those that depend on it", () =>
+    Effect.gen(function*() {
+      class Db extends Context.Service<Db, string>()("test/core/Host/Db3") {}
+      const Below = App.layer(
+        "below",
+        Layer.effect(Db)(Effect.gen(function*() {
+          yield* Task.spawn(Effect.never, "poll")
+          yield* TaskScope.spawn(yield* TaskScope.child(yield* TaskScope.TaskScope, "child"), Effect.never, "poll")
+          return "db"
+        }))
+      )
+      const Above = App.layer(
+        "above",
+        Effect.gen(function*() {
+          yield* Db
+          yield* Task.spawn(Effect.uninterruptible(Effect.never), "deaf")
+          yield* Effect.acquireRelease(Effect.void, () => Effect.never)
+        })
+      )
+      const host = yield* launch(Layer.provide(Above, Below), { stopWithin: "1 second" })
+      const { exit, took } = yield* host.stop
+      assert.strictEqual(took, 1000)
+      const lines = succeeded(exit).tasks.map((task) => `${task.path} ${task.outcome}`)
+      assert.deepStrictEqual(lines.toSorted(), [
+        "hub/above/deaf abandoned",
+        "hub/below/child/poll interrupted",
+        "hub/below/poll interrupted"
+      ])
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
   it.effect("tells of what a layer outside of any app has spawned, and stops it", () =>
     Effect.gen(function*() {
       let beats = 0

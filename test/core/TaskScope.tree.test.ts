@@ -101,7 +101,11 @@ describe("a child that closes by itself while its parent stops", () => {
       yield* Layer.build(Hub)
       const { value: report } = yield* advance(Effect.flatMap(Deferred.await(app), (app) =>
         App.stop(app)))
-      assert.deepStrictEqual(outcomes(report), ["hub/session/deaf abandoned", "hub/work completed"])
+      assert.deepStrictEqual(outcomes(report), [
+        "hub/session/(body) completed",
+        "hub/session/deaf abandoned",
+        "hub/work completed"
+      ])
       assert.isFalse(report.clean)
       yield* TestClock.adjust("5 seconds")
     }).pipe(Effect.scoped, quiet))

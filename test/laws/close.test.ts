@@ -2,7 +2,7 @@
  * The laws 1-7 over random programs, on virtual time. `AMBIT_LAWS` sets how many
  * programs run (1,000 here, more by hand), `AMBIT_SEED` runs a single one.
  */
-import { Host, type ShutdownReport } from "@ambit/core"
+import { Host, HostOwner, Limits, Shutdown, type ShutdownReport } from "@ambit/core"
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -23,6 +23,12 @@ interface Run {
   readonly stoppedAt: number
   readonly report: ShutdownReport.ShutdownReport | undefined
   readonly bound: number
+  /** The phases that the owner of the host was told of. */
+  readonly phases: ReadonlyArray<Shutdown.StopPhase>
+  /** What the host itself must tell of: early tasks at the announcement, and all tasks when somebody lost patience. */
+  readonly asked: ReadonlySet<TrackedTask>
+  /** When that was, how much time was given, and what was left then by itself. */
+  readonly haste: { readonly at: number; readonly within: number } | undefined
 }
 
 // Advances the clock until the fiber has ended; a program that needs more than two virtual minutes hangs.
@@ -41,6 +47,12 @@ const runProgram = (seed: number, withHost: boolean): Effect.Effect<Run> => {
     const tracker = new Tracker(() => clock.currentTimeMillisUnsafe())
     const apps = randomApps(tracker, random)
     const hostStop = random.between(30, 80) * 100
+    const extension = random.chance(0.4) ? random.between(1, 30) * 100 : undefined
+    const { asked, owner, phases, watched } = watcher(tracker)
+    const hurry = withHost && random.chance(0.25)
+      ? { after: random.between(0, 80) * 50, within: random.between(0, 20) * 100 }
+      : undefined
+    let haste: Run["haste"]
     let report: ShutdownReport.ShutdownReport | undefined
     let endedAt = 0
     let askedAt = Infinity
@@ -54,12 +66,24 @@ const runProgram = (seed: number, withHost: boolean): Effect.Effect<Run> => {
           })
       })
       : Layer.launch(apps)
-    const fiber = yield* Effect.forkChild(
-      Effect.onExit(program, () =>
-        Effect.sync(() => {
-          endedAt = tracker.now()
-        }))
-    )
+    const fiber = yield* Effect.onExit(program, () =>
+      Effect.sync(() => {
+        endedAt = tracker.now()
+      })).pipe(
+        Effect.provideService(HostOwner.HostOwner, owner),
+        Effect.provide(Limits.layer({ extension })),
+        Effect.forkChild
+      )
+    if (hurry !== undefined) {
+      const losePatience = Effect.sync(() => {
+        if (watched.host === undefined || endedAt > 0) return
+        for (const task of tracker.tasks) if (isLive(task)) asked.add(task)
+        haste = { at: tracker.now(), within: hurry.within }
+        askedAt = Math.min(askedAt, tracker.now())
+        watched.host.hurry("the test is over", hurry.within)
+      })
+      yield* Effect.forkChild(Effect.andThen(Effect.sleep(hurry.after), losePatience))
+    }
     const interruptAt = random.between(0, 40) * 50
     for (let at = 0; at < interruptAt && fiber.pollUnsafe() === undefined; at += 50) yield* TestClock.adjust(50)
     if (!withHost || random.chance(0.5)) {
@@ -77,9 +101,38 @@ const runProgram = (seed: number, withHost: boolean): Effect.Effect<Run> => {
       took: report === undefined ? endedAt - Math.min(askedAt, endedAt) : report.took,
       stoppedAt,
       report,
-      bound: withHost ? hostStop : tracker.apps.reduce((sum, app) => sum + app.stopWithin, 0)
+      bound: withHost
+        ? hostStop + Math.min(extension ?? 0, report?.extended ?? 0)
+        : tracker.apps.reduce((sum, app) => sum + app.stopWithin + (extension ?? 0), 0),
+      phases,
+      asked,
+      haste
     }
   }).pipe(Effect.scoped, Effect.provide(Layer.mergeAll(TestClock.layer(), recorder.layer)))
+}
+
+const isLive = ({ task: { status } }: TrackedTask): boolean => status._tag !== "Ended" && status._tag !== "Abandoned"
+
+// Notes the phases of a stop, and which tasks its announcement must interrupt.
+const watcher = (tracker: Tracker) => {
+  const phases: Array<Shutdown.StopPhase> = []
+  const asked = new Set<TrackedTask>()
+  const watched: { host: HostOwner.HostControl | undefined } = { host: undefined }
+  const owner: HostOwner.Owner = {
+    launched: (host) => {
+      watched.host = host
+    },
+    changed: (host) => {
+      const phase = host.stop()?.phase
+      if (phase === undefined || phase === phases.at(-1)) return
+      phases.push(phase)
+      if (phase !== "stopping") return
+      for (const task of tracker.tasks) if (task.early && isLive(task)) asked.add(task)
+    },
+    stopped: () => {},
+    leftOpen: () => []
+  }
+  return { asked, owner, phases, watched }
 }
 
 // Asks the host to stop at a random moment, from inside.
@@ -113,7 +166,7 @@ const timer = 1
 
 /** Everything that is wrong with a run, in words. */
 const faults = (run: Run): Array<string> => {
-  const { bound, records, report, stoppedAt, tracker } = run
+  const { asked, bound, haste, phases, records, report, stoppedAt, tracker } = run
   const found = [...tracker.violations]
   const abandoned = givenUp(run)
   const endedBy = (task: TrackedTask) => task.endedAt !== undefined && task.endedAt <= stoppedAt
@@ -122,6 +175,17 @@ const faults = (run: Run): Array<string> => {
   if (run.took > bound + timer) found.push(`the stop took ${run.took} ms of ${bound} ms`)
   for (const app of report?.apps ?? []) {
     if (app.took > app.budget + timer) found.push(`${app.path} took ${app.took} ms of ${app.budget} ms`)
+  }
+  if (report !== undefined) {
+    if (report.budget !== bound) found.push(`the report tells of ${report.budget} ms, and it had ${bound} ms`)
+    if (haste !== undefined && stoppedAt > haste.at + haste.within + timer) {
+      found.push(`the stop took ${stoppedAt - haste.at} ms from when somebody had given it ${haste.within} ms`)
+    }
+    if (haste !== undefined && report.hurried !== true) found.push("nobody told of the haste")
+    const all = Shutdown.StopPhase.literals.join()
+    const told = (report.phases ?? []).map(({ phase }) => phase).join()
+    if (told !== all) found.push(`the report tells of the phases ${told}`)
+    if (phases.join() !== all) found.push(`the owner was told of the phases ${phases.join()}`)
   }
 
   // Laws 1 and 7: what is alive after the stop was given up by name, and everybody else was asked.
@@ -140,6 +204,9 @@ const faults = (run: Run): Array<string> => {
         found.push(`${task.path} ran on and is not in the report as abandoned`)
       }
     }
+    for (const task of asked) {
+      if (!lines.has(task.path)) found.push(`${task.path} was interrupted by the host and is not in the report`)
+    }
     if (lines.size < report.tasks.length) {
       const paths = report.tasks.map((line) => line.path)
       found.push(`${paths.filter((path, index) => paths.indexOf(path) !== index).join(", ")} is reported twice`)
@@ -155,8 +222,15 @@ const faults = (run: Run): Array<string> => {
     }
     for (const app of tracker.apps) {
       for (const hook of app.hooks) {
-        const line = report.hooks.find((line) => line.path === hook.path)
+        const told = report.hooks.filter((line) => line.path === hook.path)
+        if (told.length > 1) found.push(`${hook.path} is reported twice`)
+        const [line] = told
         if (line === undefined) continue
+        if (line.phase !== hook.phase) found.push(`${hook.path} is reported in ${line.phase}`)
+        const keeps = hook.phase === "finalWrite" || hook.phase === "closing"
+        if (keeps && line.outcome === "neverStarted" && haste === undefined && !/start/.test(report.reason)) {
+          found.push(`nothing was kept for ${hook.path}`)
+        }
         const ran = hook.beganAt !== undefined
         if (ran === (line.outcome === "neverStarted")) found.push(`${hook.path} is reported ${line.outcome}`)
         if (line.outcome === "completed" && hook.ended !== "completed") found.push(`${hook.path} did not complete`)
@@ -186,12 +260,13 @@ const faults = (run: Run): Array<string> => {
       if (!abandoned.has(task.path)) found.push(`${task.path} lived when the resource of ${app.name} was released`)
     }
   }
-  // A host whose budget is nearly over stops what is left out of order.
-  const inOrder = report === undefined || report.took < report.budget * 0.9
+  // A host whose budget is nearly over stops what is left out of order. Some of it may be kept for the last two phases.
+  const inOrder = report === undefined || (haste === undefined && report.took < report.budget * 0.65)
   for (const app of tracker.apps) {
     for (const name of app.dependsOn) {
       const dependency = tracker.apps.find((other) => other.name === name)!
-      const began = dependency.hooks.map((hook) => hook.beganAt ?? Infinity)
+      // Those of the phases run for all apps together.
+      const began = dependency.hooks.map((hook) => hook.phase === undefined ? hook.beganAt ?? Infinity : Infinity)
       if (inOrder && app.releasedAt !== undefined && Math.min(...began) < app.releasedAt) {
         found.push(`${name} began to stop before ${app.name}, which depends on it, had released its resource`)
       }

@@ -3,7 +3,7 @@
  * every way people have met, and a tracker that knows the truth about each task
  * from its fiber, not from what Ambit says about it.
  */
-import { App, type InvalidOption, type ScopeClosed, Task, TaskScope } from "@ambit/core"
+import { App, Host, type InvalidOption, type ScopeClosed, Shutdown, Task, TaskScope } from "@ambit/core"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
@@ -17,6 +17,8 @@ export interface TrackedTask {
   readonly app: string
   readonly behaviour: string
   readonly onFailure: Task.OnFailure
+  /** Whether the announcement of a stop interrupts it. */
+  readonly early: boolean
   readonly task: Task.Task
   startedAt: number | undefined
   endedAt: number | undefined
@@ -27,6 +29,8 @@ export interface TrackedTask {
 
 export interface TrackedHook {
   readonly path: string
+  readonly phase: Shutdown.StopPhase | undefined
+  runs: number
   beganAt: number | undefined
   ended: "completed" | "failed" | undefined
 }
@@ -140,6 +144,14 @@ const behaviours: readonly [Behaviour, ...Array<Behaviour>] = [
     name: "cancels everybody",
     run: ({ random, scope }) => Effect.andThen(Effect.sleep(millis(random) * 3), TaskScope.cancelAll(scope))
   },
+  {
+    name: "asks for more time while it is stopped",
+    run: ({ random }, ran) =>
+      Effect.ensuring(
+        Effect.never,
+        Effect.andThen(extendRandom(random), Effect.andThen(Effect.sleep(millis(random) * 5), ran))
+      )
+  },
   { name: "waits until the others are idle", run: ({ scope }) => TaskScope.awaitIdle(scope) },
   {
     name: "works in a scope of its own",
@@ -181,6 +193,9 @@ const behaviours: readonly [Behaviour, ...Array<Behaviour>] = [
   }
 ]
 
+const extendRandom = (random: Random): Effect.Effect<number, never, TaskScope.TaskScope> =>
+  Effect.orDie(Effect.suspend(() => Shutdown.extend(millis(random) * 5)))
+
 /** What the scope around, which is stopping, makes no difference to. */
 const cleanUps: readonly [Behaviour, ...Array<Behaviour>] = [
   { name: "waits for ever", run: () => Effect.never },
@@ -195,6 +210,7 @@ const spawnRandom = (
 ): Effect.Effect<void, Spawned, TaskScope.TaskScope> =>
   Effect.suspend(() => {
     const { app, random, scope, tracker } = place
+    const early = random.chance(0.15)
     const onFailure = random.chance(0.9)
       ? random.pick<Task.OnFailure>(["report", "ignore"])
       : random.pick<Task.OnFailure>(["stopApp", "stopHost"])
@@ -213,6 +229,7 @@ const spawnRandom = (
         kind: random.pick(["foreground", "background"]),
         startImmediately: random.chance(0.8),
         onFailure,
+        ...(early ? { stopAt: "stopping" as const } : {}),
         ...(random.chance(0.2) ? { stopWithin: Math.max(1, Math.floor(scope.stopWithin * 0.4)) } : {})
       }),
       (task) => {
@@ -221,6 +238,7 @@ const spawnRandom = (
           app,
           behaviour: behaviour.name,
           onFailure,
+          early,
           task,
           startedAt,
           endedAt: undefined,
@@ -271,11 +289,29 @@ const acquireRandom = (place: Place, tracked: TrackedApp) => {
   return Effect.acquireRelease(Effect.void, () => Effect.andThen(released, release))
 }
 
-const hookKinds = ["good", "good", "slow", "hung", "failing", "spawning"] as const
+const hookKinds = ["good", "good", "slow", "hung", "failing", "spawning", "greedy", "throwing"] as const
 
-const hookRandom = (place: Place, tracked: TrackedApp, name: string) => {
+/** What must hold when a hook begins. */
+const checkHook = (hook: TrackedHook, { app, tracker }: Place, host: Option.Option<Host.Host>) =>
+  Effect.gen(function*() {
+    hook.runs++
+    if (hook.runs > 1) tracker.violations.push(`${hook.path} ran again`)
+    if (hook.phase !== "finalWrite" && hook.phase !== "closing") return
+    const status = Option.isNone(host)
+      ? Option.none()
+      : yield* Effect.provideService(Shutdown.status, Host.Host, host.value)
+    // In the phase of the host all apps are done; alone, it is one.
+    const ofAll = Option.isSome(status) && status.value.phase === hook.phase
+    for (const { app: of, task } of tracker.tasks) {
+      if ((ofAll || of === app) && task.status._tag !== "Ended" && task.status._tag !== "Abandoned") {
+        tracker.violations.push(`${task.path} lived when ${hook.path} began`)
+      }
+    }
+  })
+
+const hookRandom = (place: Place, tracked: TrackedApp, name: string, phase: Shutdown.StopPhase | undefined) => {
   const { random, tracker } = place
-  const hook: TrackedHook = { path: "", beganAt: undefined, ended: undefined }
+  const hook: TrackedHook = { path: "", phase, runs: 0, beganAt: undefined, ended: undefined }
   const kind = random.pick(hookKinds)
   const run = Effect.suspend((): Effect.Effect<unknown, unknown, TaskScope.TaskScope> => {
     hook.beganAt = tracker.now()
@@ -290,6 +326,10 @@ const hookRandom = (place: Place, tracked: TrackedApp, name: string) => {
         return Effect.fail("broken hook")
       case "spawning":
         return Effect.ignore(spawnRandom(place))
+      case "greedy":
+        return Effect.andThen(extendRandom(random), Effect.sleep(millis(random) * 5))
+      case "throwing":
+        throw new Error("broken hook")
     }
   }).pipe(Effect.onExit((exit) =>
     Effect.sync(() => {
@@ -298,7 +338,11 @@ const hookRandom = (place: Place, tracked: TrackedApp, name: string) => {
   ))
   return Effect.gen(function*() {
     const app = yield* Effect.flatMap(App.current, Effect.fromOption)
-    yield* App.onStop(name, run, random.chance(0.5) ? { within: millis(random) } : {})
+    const host = yield* Effect.serviceOption(Host.Host)
+    const checked = Effect.andThen(checkHook(hook, place, host), run)
+    // The phases of a short host are short.
+    const options = random.chance(0.5) ? { within: millis(random) / (phase === undefined ? 1 : 10) } : {}
+    yield* phase === undefined ? App.onStop(name, checked, options) : Shutdown.on(phase, name, checked, options)
     tracked.hooks.push(Object.assign(hook, { path: `${app.path}/${name}` }))
   }).pipe(Effect.orDie)
 }
@@ -310,7 +354,11 @@ const startRandom = (place: Omit<Place, "scope">, tracked: TrackedApp) =>
     if (random.chance(0.7)) yield* acquireRandom(here, tracked)
     yield* spawnSome(here, 3)
     const hooks = random.below(3)
-    for (let i = 0; i < hooks; i++) yield* hookRandom(here, tracked, `hook${i}`)
+    for (let i = 0; i < hooks; i++) yield* hookRandom(here, tracked, `hook${i}`, undefined)
+    const phaseHooks = random.below(4)
+    for (let i = 0; i < phaseHooks; i++) {
+      yield* hookRandom(here, tracked, `phase${i}`, random.pick(Shutdown.StopPhase.literals))
+    }
     if (random.chance(0.3)) yield* Effect.sleep(millis(random))
     if (random.chance(0.4)) {
       const child = yield* TaskScope.child(here.scope, random.pick(["inner", "a"]))

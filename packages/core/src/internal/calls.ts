@@ -114,12 +114,6 @@ const leaveWithin = (call: CallImpl, within: number): void => {
   if (!call.over) becomeTask(call)
 }
 
-/** The calls in a scope and those in it that nobody waits for. */
-export const callsLeftIn = (scope: ScopeImpl): Array<CallImpl> => [
-  ...callsOf(scope).filter((call) => call.task !== undefined),
-  ...[...scope.children].flatMap(callsLeftIn)
-]
-
 /** Ends what runs on threads without its grace, also what a fiber waits for that cannot be interrupted. */
 export const killCalls = (scope: ScopeImpl): void => {
   for (const call of callsOf(scope)) {

@@ -31,6 +31,7 @@ import { emit, endEvents, listened, say } from "./say.ts"
 import { shown, shownCause } from "./shown.ts"
 import {
   allTasksOf,
+  callsLeftIn,
   callsOf,
   countCloseWait,
   countIdleWait,
@@ -295,21 +296,33 @@ const inList = (scope: ScopeImpl): () => TaskImpl | undefined => {
   }
 }
 
-export const inTree = (scope: ScopeImpl): () => TaskImpl | undefined => {
-  const tasks = allTasksOf(scope).values()
-  return () => tasks.next().value
-}
+// Interrupts tasks of which some are in scopes that have not begun to stop, and does not wait. The report of `scope`
+// tells of those that nobody else tells of.
+const interruptApart = (scope: ScopeImpl, tasks: ReadonlyArray<TaskImpl>, reason: string): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const live = tasks.filter(isLive)
+    if (live.length === 0) return Effect.void
+    const asked = scope.asked ??= new Set()
+    for (const task of live) {
+      asked.add(task)
+      // Nobody gets its path any more.
+      task.scope.names.take(task.name)
+    }
+    const next = live.values()
+    return Effect.map(interruptAll(() => next.next().value, scope, reason, now(scope.clock)), () => {
+      for (const { task } of callsLeftIn(scope)) if (task !== undefined) asked.add(task)
+    })
+  })
+
+/** Interrupts all tasks of a tree, and does not wait. */
+export const interruptTree = (scope: ScopeImpl, reason: string): Effect.Effect<void> =>
+  Effect.suspend(() => interruptApart(scope, allTasksOf(scope), reason))
 
 /** Interrupts the tasks of a tree that want to stop as soon as the stop is announced, and does not wait. */
-export const interruptEarly = (scope: ScopeImpl, reason: string): Effect.Effect<void> => {
-  const early = earlyTasksOf(scope)
-  return early.length === 0 ? Effect.void : Effect.suspend(() => {
-    const tasks = early.values()
-    return interruptAll(() => tasks.next().value, scope, reason, now(scope.clock))
-  })
-}
+export const interruptEarly = (scope: ScopeImpl, reason: string): Effect.Effect<void> =>
+  Effect.suspend(() => interruptApart(scope, earlyTasksOf(scope), reason))
 
-export const earlyTasksOf = (scope: ScopeImpl): Array<TaskImpl> => [
+const earlyTasksOf = (scope: ScopeImpl): Array<TaskImpl> => [
   ...(scope.earlyTasks ? tasksOf(scope).filter((task) => task.settings.early) : []),
   ...[...scope.children].flatMap(earlyTasksOf)
 ]
@@ -355,7 +368,7 @@ const closer = (scope: ScopeImpl, state: Stopping, options: CloseOptions): Effec
     if (end !== "done") {
       stopAll(lateChildren())
       // An app that is still at its hooks, or waits for its dependents, has not asked its tasks yet.
-      yield* interruptAll(inTree(scope), scope, state.reason, now(clock))
+      yield* interruptTree(scope, state.reason)
       endCalls(scope)
       giveUpTree(scope, (task) => !waitsForClose(task))
       releaseBlocked(state)
@@ -371,7 +384,7 @@ const closer = (scope: ScopeImpl, state: Stopping, options: CloseOptions): Effec
       }
     }
     const reports = [...stops.values()].map((stop) => stop.report ?? unfinishedReport(stop.scope, state))
-    const report = makeReport(scope, state, reports, reportTasks(leftIn(scope, stops), state.since))
+    const report = makeReport(scope, state, reports, leftIn(scope, stops))
     if (end === "standstill") standstills.add(report)
     finish(scope, state, report)
   }).pipe(Effect.catchCause((cause) => rescue(scope, state, cause)))
@@ -390,7 +403,7 @@ const rescue = (scope: ScopeImpl, state: Stopping, cause: Cause.Cause<unknown>):
   say(scope.context, "Error", `Ambit failed to close ${scope.path}; please report it`, { scope: scope.path }, cause)
   return Effect.ensuring(
     Effect.andThen(
-      Effect.suspend(() => interruptAll(inTree(scope), scope, state.reason, state.since)),
+      interruptTree(scope, state.reason),
       Effect.sync(() => giveUpTree(scope, () => true))
     ),
     Effect.sync(() => finish(scope, state, makeLazily(report, () => standingLines(scope, state.since))))
@@ -418,11 +431,15 @@ const makeReport = (
   scope: ScopeImpl,
   state: Stopping,
   children: ReadonlyArray<ShutdownReport>,
-  earlier: ReadonlyArray<TaskReport>
+  left: ReadonlyArray<TaskImpl>
 ): ShutdownReport => {
   // What has ended does not change any more, so its line can wait; a straggler is told as it is now.
   const stragglers = new Map(tasksOf(scope).map((task) => [task, reportTask(task, state.since)]))
-  const counts = addCounts({ ...state.counts, abandoned: stragglers.size }, countsOf(...children))
+  const earlier = reportTasks(left, state.since)
+  for (const task of left) toldApart.add(task)
+  const apart = untold(scope)
+  for (const task of apart) toldApart.add(task)
+  const counts = [{ ...state.counts, abandoned: stragglers.size }, countsOf(...children), countTasks(apart)]
   return makeLazily(
     {
       ...identityOf(scope, state),
@@ -432,9 +449,10 @@ const makeReport = (
     () => [
       ...listOf(scope).flatMap((task) => stragglers.get(task) ?? reportTask(task, state.since) ?? []),
       ...children.flatMap((child) => child.tasks),
+      ...reportTasks(apart, state.since),
       ...earlier
     ],
-    addCounts(counts, countLines(earlier))
+    [...counts, countLines(earlier)].reduce(addCounts)
   )
 }
 
@@ -442,18 +460,21 @@ const makeReport = (
 const leftIn = (scope: ScopeImpl, reported: Pick<ReadonlySet<ScopeImpl>, "has">): Array<TaskImpl> => {
   const { leftovers, told } = scope.state._tag === "Stopping" ? scope.state : { leftovers: [] }
   const over = [...scope.children].filter((child) => isOver(child) && !reported.has(child) && told?.has(child) !== true)
-  const left = [...new Set([...leftovers, ...over.flatMap(allTasksOf)])]
-  for (const task of left) toldOfLeft.add(task)
-  return left
+  return [...new Set([...leftovers, ...over.flatMap(allTasksOf)])]
 }
 
-/** What was left behind and is in the report of a scope around. */
-const toldOfLeft = new WeakSet<TaskImpl>()
+/** The tasks that a scope around their own has told of. */
+const toldApart = new WeakSet<TaskImpl>()
 
-/** Whether the report of the outermost scope around tells of a task, once it is there. */
-export const isTold = (task: TaskImpl): boolean => {
-  if (toldOfLeft.has(task)) return true
-  for (let at = task.scope; at.parent !== undefined; at = at.parent) {
+// The tasks that the stop of a scope has interrupted and that have ended before the stop of their own scope, which would
+// tell of them.
+const untold = (scope: ScopeImpl): Array<TaskImpl> =>
+  [...scope.asked ?? []].filter((task) => task.phase._tag === "Ended" && !isTold(task, scope))
+
+// Whether a task is in the report of `around`, by way of the scopes between.
+const isTold = (task: TaskImpl, around: ScopeImpl): boolean => {
+  if (toldApart.has(task)) return true
+  for (let at: ScopeImpl | undefined = task.scope; at !== undefined && at !== around; at = at.parent) {
     if (!at.followed) return false
   }
   return isListed(task)

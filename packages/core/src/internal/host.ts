@@ -51,10 +51,10 @@ import {
 } from "../ShutdownReport.ts"
 import { StoodStill } from "../TaskScope.ts"
 import { type AppImpl, hooksOf, type Life, lifeOf, withoutInterrupts } from "./app.ts"
-import { callsLeftIn, killCalls } from "./calls.ts"
+import { killCalls } from "./calls.ts"
 import { moment, now, type WaitEnd, waitUntil, wallTimeOf } from "./clock.ts"
-import { budgetOf, earlyTasksOf, isTold, reportTasks, standstills, startClose } from "./close.ts"
-import { addCounts, countsOf, countTasks } from "./counts.ts"
+import { budgetOf, interruptEarly, interruptTree, standstills, startClose } from "./close.ts"
+import { countsOf } from "./counts.ts"
 import { runHooks } from "./hooks.ts"
 import { awaitQuiet } from "./idle.ts"
 import { makeScope } from "./makeScope.ts"
@@ -64,7 +64,7 @@ import { phaseLimitOf, Phases } from "./phases.ts"
 import { placeOf } from "./place.ts"
 import { emit, endEvents, listened, say } from "./say.ts"
 import { shown, shownCause } from "./shown.ts"
-import { allTasksOf, CurrentScope, isLive, isOver, type ScopeImpl, type TaskImpl, tasksOf } from "./state.ts"
+import { CurrentScope, isOver, type ScopeImpl, tasksOf } from "./state.ts"
 import { interruptAll } from "./stopTask.ts"
 import { healthOf, treeOf } from "./tree.ts"
 
@@ -145,8 +145,6 @@ export class HostImpl {
   /** Whether an app stopped because a virtual clock stood still. */
   stalled = false
   stopping: HostStop | undefined = undefined
-  /** The tasks that it has interrupted itself. */
-  readonly asked = new Set<TaskImpl>()
   /** When its stop has ended. */
   endedAt: number | undefined = undefined
 
@@ -313,7 +311,7 @@ const unwindingOf = (host: HostImpl, follows: boolean): Unwinding | undefined =>
 const unwind = (host: HostImpl, follows: boolean): Unwinding => {
   const last = unwindingOf(host, follows)
   if (last !== undefined) {
-    last.over = false
+    setOver(host, last, false)
     return last
   }
   const { clock, stopWithin } = host.root
@@ -328,9 +326,19 @@ const unwind = (host: HostImpl, follows: boolean): Unwinding => {
     over: false
   }
   host.unwinding = unwinding
+  host.root.pace.stopBegins()
   bound(host, unwinding)
   host.changed()
   return unwinding
+}
+
+// All that unwinds is one stop, also for the time that may be granted to it.
+const setOver = (host: HostImpl, unwinding: Unwinding, over: boolean): void => {
+  if (unwinding.over === over) return
+  unwinding.over = over
+  if (over) host.root.pace.stopEnds()
+  else host.root.pace.stopBegins()
+  host.changed()
 }
 
 // What has failed is released before anybody hears of it, so the host sees to it that this ends.
@@ -341,7 +349,7 @@ const bound = (host: HostImpl, unwinding: Unwinding): void => {
     waitUntil(Deferred.await(host.built), host.root, until, shares.layers, () => unwinding.stopped.size),
     (end) => {
       if (end === "done" || unwinding.over) return
-      unwinding.over = !isBusy(host)
+      setOver(host, unwinding, !isBusy(host))
       if (unwinding.over) return
       const start = unwinding.failures.at(-1)
       host.requestStop({ reason: reasonOf(start), exitCode: undefined, failed: true, start, unwinding })
@@ -357,9 +365,7 @@ const settle = (host: HostImpl): void => {
   Effect.runForkWith(host.root.context)(Effect.andThen(
     Effect.yieldNow,
     Effect.sync(() => {
-      if (!host.starting || isBusy(host)) return
-      unwinding.over = true
-      host.changed()
+      if (host.starting && !isBusy(host)) setOver(host, unwinding, true)
     })
   ))
 }
@@ -557,27 +563,12 @@ const runPhase = (
     )
   })
 
-/** Interrupts tasks whose apps may not have begun to stop. */
-const ask = (
-  host: HostImpl,
-  tasks: ReadonlyArray<TaskImpl>,
-  reason: string,
-  since: number
-): Effect.Effect<void> => {
-  const live = tasks.filter(isLive)
-  for (const task of live) host.asked.add(task)
-  const next = live.values()
-  return Effect.map(interruptAll(() => next.next().value, host.root, reason, since), () => {
-    for (const { task } of callsLeftIn(host.root)) if (task !== undefined) host.asked.add(task)
-  })
-}
-
 /** Tells all apps, while all of them still work. */
 const announce = (host: HostImpl, stopping: HostStop): Effect.Effect<void> =>
   Effect.suspend(() => {
     enter(host, stopping, "stopping")
     return Effect.andThen(
-      ask(host, earlyTasksOf(host.root), stopping.request.reason, now(host.root.clock)),
+      interruptEarly(host.root, stopping.request.reason),
       runPhase(host, stopping, "stopping", stopping.appsUntil, shares.announce)
     )
   })
@@ -599,10 +590,6 @@ const finalWrite = (host: HostImpl, stopping: HostStop): Effect.Effect<void> =>
     return Effect.asVoid(Fiber.await(stopping.written))
   })
 
-/** Those that the host has asked, and that have ended before the stop of their scope, which would tell of them. */
-const untold = (asked: ReadonlySet<TaskImpl>): ReadonlyArray<TaskImpl> =>
-  [...asked].filter((task) => task.phase._tag === "Ended" && !isTold(task))
-
 /** Nobody waits for hooks and drains any more, and everything is interrupted. */
 const hurry = (host: HostImpl, reason: string, millis: number): void => {
   const { root } = host
@@ -617,7 +604,7 @@ const hurry = (host: HostImpl, reason: string, millis: number): void => {
   say(root.context, "Warn", text, { host: host.name, reason })
   root.pace.hurry(since, within)
   Effect.runForkWith(root.context)(Effect.andThen(
-    ask(host, allTasksOf(root), reason, since),
+    interruptTree(root, reason),
     Effect.sync(() => killCalls(root))
   ))
 }
@@ -729,7 +716,6 @@ const makeReport = (
   const extended = roundMillis(pace.grantedSince(since, from))
   const layers = layersReport(host, closing, took, budget)
   const leftOpen = tell(host, "leftOpen", () => host.owner.leftOpen()) ?? []
-  const asked = untold(host.asked)
   return makeLazily(
     {
       path: host.name,
@@ -745,8 +731,8 @@ const makeReport = (
       ...(pace.haste === undefined ? {} : { hurried: true as const }),
       ...(leftOpen.length === 0 ? {} : { leftOpen })
     },
-    () => [...reportTasks(asked, since), ...reports.flatMap((report) => report.tasks)],
-    addCounts(countTasks(asked), countsOf(...reports))
+    () => reports.flatMap((report) => report.tasks),
+    countsOf(...reports)
   )
 }
 

@@ -290,6 +290,8 @@ export class ScopeImpl {
   stop: ((reason: string) => Effect.Effect<ShutdownReport>) | undefined = undefined
   /** When the stop of that app ends at the latest, once it has begun. */
   stopsBy = Infinity
+  /** The tasks in it and in its children that its stop has interrupted before the stop of their own scope. */
+  asked: Set<TaskImpl> | undefined = undefined
   /** Whether a stop of the scope around follows the stop of this one, and tells of its tasks. */
   followed = false
   /** Whether that app is stopping, or the host of the scope; it goes on when the scope is closed, and so do its events. */
@@ -465,6 +467,19 @@ export const allTasksOf = (scope: ScopeImpl): Array<TaskImpl> => {
   }
   return tasks
 }
+
+/** The calls of a scope, oldest first. */
+export const callsOf = (scope: ScopeImpl): Array<CallImpl> => {
+  const calls: Array<CallImpl> = []
+  for (let call = scope.firstCall; call !== undefined; call = call.next) calls.push(call)
+  return calls
+}
+
+/** The calls in a tree that nobody waits for. */
+export const callsLeftIn = (scope: ScopeImpl): Array<CallImpl> => [
+  ...callsOf(scope).filter((call) => call.task !== undefined),
+  ...[...scope.children].flatMap(callsLeftIn)
+]
 
 /** Whether a scope is closed, and its app has stopped, if it has one. */
 export const isOver = (scope: ScopeImpl): boolean => scope.state._tag === "Closed" && !scope.releasing
