@@ -128,6 +128,30 @@ describe("haste", () => {
       }
     }).pipe(Effect.provide(makeRecorder().layer)))
 
+  it.effect("tells of each task once, also when no time at all is left and an app is still at its hooks", () =>
+    Effect.gen(function*() {
+      const slow = App.layer(
+        "slow",
+        Effect.gen(function*() {
+          yield* App.onStop("hang", stuck)
+          const child = yield* TaskScope.child(yield* TaskScope.TaskScope, "child")
+          yield* TaskScope.spawn(child, Effect.never, "poll")
+          yield* Task.spawn(TaskScope.use("session", () => Task.spawn(Effect.never, "poll")), "serve")
+        })
+      )
+      const host = yield* launch(slow)
+      yield* host.beginStop
+      host.control.hurry("the user is gone", 0)
+      yield* advanceUntilDone(host.fiber)
+      const paths = host.reports[0]!.tasks.map((task) => task.path)
+      assert.deepStrictEqual(paths.toSorted(), [
+        "hub/slow/child/poll",
+        "hub/slow/serve",
+
+        "hub/slow/session/poll"
+      ])
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
   it.effect("bounds all that is left, whatever anything does, from wherever it comes", () =>
     Effect.gen(function*() {
       class Db extends Context.Service<Db, string>()("test/core/Shutdown/haste/Db2") {}

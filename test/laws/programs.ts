@@ -64,7 +64,14 @@ interface Place {
   readonly random: Random
   readonly app: string
   readonly scope: TaskScope.TaskScope
+  /** Whether the scope was made while its app was stopping: then it is for clean-up, and takes work in. */
+  readonly forCleanUp?: boolean
 }
+
+const appIsStopping: Effect.Effect<boolean> = Effect.gen(function*() {
+  const app = yield* App.current
+  return Option.isSome(app) && (yield* App.state(app.value))._tag === "Stopping"
+})
 
 interface Behaviour {
   readonly name: string
@@ -114,12 +121,11 @@ const behaviours: readonly [Behaviour, ...Array<Behaviour>] = [
   },
   {
     name: "spawns while it is stopped",
-    run: ({ scope, tracker }) =>
+    run: ({ forCleanUp, scope, tracker }) =>
       Effect.onInterrupt(Effect.never, () =>
         Effect.gen(function*() {
           // Stopped alone, or with all others of a scope that stays open, it may well spawn.
-          const app = yield* Effect.flatMap(App.current, Effect.fromOption)
-          const stopping = scope.state._tag !== "Open" || (yield* App.state(app))._tag === "Stopping"
+          const stopping = scope.state._tag !== "Open" || (forCleanUp !== true && (yield* appIsStopping))
           const spawned = yield* Task.spawn(Effect.never, "late")
           if (stopping) tracker.violations.push(`${spawned.path} was accepted while stopping`)
         }).pipe(Effect.ignore))
@@ -158,7 +164,9 @@ const behaviours: readonly [Behaviour, ...Array<Behaviour>] = [
     run: (place) =>
       TaskScope.use(
         "session",
-        (scope) => Effect.andThen(spawnSome({ ...place, scope }, 3), Effect.sleep(millis(place.random))),
+        (scope) =>
+          Effect.flatMap(appIsStopping, (forCleanUp) =>
+            Effect.andThen(spawnSome({ ...place, scope, forCleanUp }, 3), Effect.sleep(millis(place.random)))),
         {
           stopWithin: Math.max(1, Math.floor(place.scope.stopWithin * (place.random.chance(0.5) ? 1 : 0.3)))
         }

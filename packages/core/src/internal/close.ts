@@ -86,8 +86,10 @@ export const beginStop = (scope: ScopeImpl, reason: string, within: number, told
   const children: Array<ScopeImpl> = []
   const leftovers: Array<TaskImpl> = []
   for (const child of scope.children) {
-    if (!isOver(child)) children.push(child)
-    else if (told?.has(child) !== true) { for (const task of allTasksOf(child)) leftovers.push(task) }
+    if (!isOver(child)) {
+      child.followed = true
+      children.push(child)
+    } else if (told?.has(child) !== true) { for (const task of allTasksOf(child)) leftovers.push(task) }
   }
   const state: Stopping = {
     _tag: "Stopping",
