@@ -447,13 +447,6 @@ export const listOf = (scope: ScopeImpl): Array<TaskImpl> => {
   return tasks
 }
 
-/** The calls of a scope, oldest first. */
-export const callsOf = (scope: ScopeImpl): Array<CallImpl> => {
-  const calls: Array<CallImpl> = []
-  for (let call = scope.firstCall; call !== undefined; call = call.next) calls.push(call)
-  return calls
-}
-
 /** The tasks of a scope that have not ended, oldest first. */
 export const tasksOf = (scope: ScopeImpl): Array<TaskImpl> =>
   scope.live + scope.abandoned === 0 ? [] : listOf(scope).filter((task) => task.phase._tag !== "Ended")
