@@ -1,8 +1,11 @@
 /**
  * What a host tells those who run it.
  */
+import { App, Host } from "@ambit/core"
+import { NodeHost } from "@ambit/node"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -106,6 +109,18 @@ describe.skipIf(process.platform === "win32")("a health file", { timeout: 30_000
       yield* host.send("SIGTERM")
       yield* host.end
       assert.deepInclude(health(), { ready: false, state: "stopping" })
+    }))
+
+  it.live("holds the last state after a stop at any moment", () =>
+    Effect.gen(function*() {
+      const path = join(yield* folder, "health.json")
+      const apps = Array.from({ length: 5 }, (_, index) => App.layer(`app-${index}`, Effect.sleep(index)))
+      for (let moment = 0; moment < 30; moment++) {
+        const stops = App.layer("stops", Effect.andThen(Effect.sleep(moment % 6), Host.requestStop("enough")))
+        yield* Host.launch(Layer.mergeAll(Layer.empty, ...apps, stops, NodeHost.healthFile(path)))
+        const { ready, state } = JSON.parse(readFileSync(path, "utf8"))
+        assert.deepStrictEqual([moment, ready, state], [moment, false, "stopping"])
+      }
     }))
 
   it.live("that cannot be written keeps the host from starting, and says where", () =>
