@@ -4,13 +4,31 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { closeSync, openSync } from "node:fs"
 import { fileURLToPath } from "node:url"
+import type { ProgramName } from "../fixtures/hosts/programs.ts"
 import type { Program } from "../fixtures/hosts/run.ts"
-import { childApp, type ChildEnd } from "../support/childApp.ts"
+import { childApp, type ChildAppOptions, type ChildEnd } from "../support/childApp.ts"
 
 const run = fileURLToPath(new URL("../fixtures/hosts/run.ts", import.meta.url))
 
 const start = (program: Program) => childApp([run, JSON.stringify(program)], { within: 20_000 })
+
+const programs = fileURLToPath(new URL("../fixtures/hosts/programs.ts", import.meta.url))
+const loopsInThreads = fileURLToPath(new URL("../fixtures/hosts/loopsInThreads.cjs", import.meta.url))
+
+const startProgram = (name: ProgramName, options: ChildAppOptions = {}) =>
+  childApp([programs, name], { within: 20_000, ...options })
+
+/** Starts one of the programs, and gives its end, after signals if there are any. */
+const endOf = Effect.fnUntraced(
+  function*(name: ProgramName, signals: ReadonlyArray<NodeJS.Signals>, options: ChildAppOptions = {}) {
+    const host = yield* startProgram(name, options)
+    if (signals.length > 0) yield* host.waitFor("hub is ready", options.stdoutTo === undefined ? "stdout" : "stderr")
+    for (const signal of signals) yield* host.send(signal)
+    return yield* host.end
+  }
+)
 
 /** Starts a host and waits until it is ready. */
 const ready = Effect.fnUntraced(function*(program: Program) {
@@ -247,6 +265,21 @@ describe.skipIf(process.platform === "win32")("a host as a process", { timeout: 
       endsIn(end, 0, 1000)
     }))
 
+  it.live.skipIf(process.platform !== "linux")(
+    "goes on when there is no room for what it says",
+    () =>
+      Effect.gen(function*() {
+        const full = yield* Effect.acquireRelease(
+          Effect.sync(() => openSync("/dev/full", "w")),
+          (full) => Effect.sync(() => closeSync(full))
+        )
+        const host = yield* startProgram("works", { stdoutTo: full })
+        yield* Effect.sleep(1500)
+        yield* host.send("SIGTERM")
+        assert.strictEqual((yield* host.end).code, 143)
+      })
+  )
+
   it.live("that does not fit into what its orchestrator grants does not start", () =>
     Effect.gen(function*() {
       const host = yield* start({ apps: ["works"], stopWithin: 10_000, killAfter: 10_500 })
@@ -256,6 +289,167 @@ describe.skipIf(process.platform === "win32")("a host as a process", { timeout: 
         end,
         "killAfter of the process is \"10s 500ms\": the process may need 11s: 10s for the stop and 1s for its end"
       )
+    }))
+})
+
+describe.skipIf(process.platform === "win32")("the end of a process", { timeout: 60_000 }, () => {
+  it.live("waits for nothing that sits in the system, whoever has brought it there", () =>
+    Effect.gen(function*() {
+      for (
+        const [program, signals, code] of [
+          ["thread-from-before", ["SIGTERM"], 143],
+          ["stuck-pool-of-node", ["SIGTERM"], 143],
+          ["exits-at-stop", ["SIGTERM"], 5],
+          ["exits-by-itself", [], 5]
+        ] as const
+      ) {
+        const end = yield* endOf(program, signals)
+        assert.strictEqual(end.code, code, program)
+        if (signals.length > 0) endsIn(end, 0, 1000)
+      }
+    }))
+
+  it.live("is not held up by handlers of exit", () =>
+    Effect.gen(function*() {
+      const loops = yield* endOf("exit-handler-loops", ["SIGTERM"])
+      assert.strictEqual(loops.code, 143)
+      endsIn(loops, 0, 1000)
+      said(loops, "works: released", "The end of the process was held up")
+      const throws = yield* endOf("exit-handler-throws", ["SIGTERM"])
+      assert.strictEqual(throws.code, 1)
+      said(throws, "works: released", "A handler of \"exit\" failed: Error: in a handler")
+    }))
+
+  it.live("comes although this process may start no thread", () =>
+    Effect.gen(function*() {
+      const end = yield* endOf("works", ["SIGTERM"], { flags: ["--permission", "--allow-fs-read=*"] })
+      assert.strictEqual(end.code, 143)
+      said(end, "No thread can be started that ends this process if its main thread hangs", "works: released")
+    }))
+
+  it.live("comes although what is preloaded hangs in threads", () =>
+    Effect.gen(function*() {
+      for (
+        const options of [{ flags: ["--require", loopsInThreads] }, {
+          env: { NODE_OPTIONS: `--require=${loopsInThreads}` }
+        }]
+      ) {
+        const end = yield* endOf("blocks", ["SIGTERM"], options)
+        assert.strictEqual(end.code, 71)
+        endsIn(end, 1000, 1000)
+      }
+    }))
+
+  it.live("is 1 for an error that nobody caught during the stop, and the log tells it", () =>
+    Effect.gen(function*() {
+      const end = yield* endOf("throws-at-stop", ["SIGTERM"])
+      assert.strictEqual(end.code, 1)
+      said(end, "too late", "works: released", "reason: SIGTERM")
+    }))
+
+  it.live("has the code of the error, if that is one", () =>
+    Effect.gen(function*() {
+      for (const [program, code] of [["code-3", 3], ["code-256", 1], ["code-1.5", 1]] as const) {
+        assert.strictEqual((yield* endOf(program, [])).code, code, program)
+      }
+    }))
+
+  it.live("comes after an error that cannot be shown, which is told as far as it can be", () =>
+    Effect.gen(function*() {
+      for (
+        const [program, text] of [["unreadable-message", "cannot be shown"], [
+          "unreadable-stack",
+          "Error: hostile"
+        ]] as const
+      ) {
+        const end = yield* endOf(program, [])
+        assert.strictEqual(end.code, 1)
+        assert.include(end.stderr, `In this process nobody caught an error; it stops: `)
+        said(end, text, "works: released")
+      }
+    }))
+
+  it.live("comes although a logger hangs at the first word of it", () =>
+    Effect.gen(function*() {
+      const end = yield* endOf("logger-hangs", [])
+      assert.strictEqual(end.code, 71)
+      said(end, "its main thread does not answer")
+    }))
+
+  it.live("comes no sooner because the budget is longer than a timer of Node", () =>
+    Effect.gen(function*() {
+      const end = yield* endOf("long-budget", ["SIGTERM"])
+      assert.strictEqual(end.code, 143)
+      said(end, "works: released")
+      assert.notInclude(end.stderr, "TimeoutOverflowWarning")
+    }))
+
+  it.live("comes no later because of a second signal", () =>
+    Effect.gen(function*() {
+      const host = yield* startProgram("little-left")
+      yield* host.waitFor("hub is ready")
+      yield* host.send("SIGTERM")
+      yield* host.waitFor("hub stops")
+      yield* host.send("SIGTERM")
+      const end = yield* host.end
+      assert.strictEqual(end.code, 70)
+      endsIn(end, 0, 1000)
+      assert.notInclude(end.stdout, "what is left has 1m")
+    }))
+
+  it.live("comes when a reader that is slow has read the last line", () =>
+    Effect.gen(function*() {
+      const host = yield* startProgram("says-much")
+      yield* host.waitFor("hub is ready")
+      yield* host.pause("stdout")
+      yield* host.send("SIGTERM")
+      yield* Effect.sleep(120)
+      yield* host.resume("stdout")
+      const end = yield* host.end
+      assert.strictEqual(end.code, 143)
+      said(end, "hub stopped cleanly in")
+    }))
+})
+
+describe.skipIf(process.platform === "win32")("a process with several hosts", { timeout: 60_000 }, () => {
+  it.live("goes on when one of them has stopped by itself", () =>
+    Effect.gen(function*() {
+      const host = yield* startProgram("one-of-two-stops")
+      yield* host.waitFor("first stopped cleanly")
+      yield* host.waitFor("still here")
+      yield* host.send("SIGTERM")
+      const end = yield* host.end
+      assert.strictEqual(end.code, 143)
+      said(end, "works: released", "hub stopped cleanly")
+    }))
+
+  it.live("gives each of them its own budget", () =>
+    Effect.gen(function*() {
+      const end = yield* endOf("two-budgets", ["SIGTERM"])
+      assert.strictEqual(end.code, 143)
+      said(end, "quick: released", "slow: released")
+    }))
+
+  it.live("gives one that comes after the signal what is left, and no budget of its own", () =>
+    Effect.gen(function*() {
+      const end = yield* endOf("one-after-another", ["SIGHUP"])
+      assert.strictEqual(end.code, 71)
+      endsIn(end, 1000, 1000)
+      said(end, "first: released", "second stops: SIGHUP")
+    }))
+
+  it.live("listens until the last owner has given it back", () =>
+    Effect.gen(function*() {
+      const end = yield* endOf("layer-inside", ["SIGTERM"])
+      assert.strictEqual(end.code, 143)
+      said(end, "works: released")
+    }))
+
+  it.live("refuses a second program", () =>
+    Effect.gen(function*() {
+      const end = yield* endOf("two-programs", [])
+      assert.strictEqual(end.code, 1)
+      said(end, "runMain is \"other\": this process already runs a program")
     }))
 })
 

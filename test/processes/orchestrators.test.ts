@@ -14,6 +14,7 @@ import type { Program } from "../fixtures/hosts/run.ts"
 import { childApp } from "../support/childApp.ts"
 
 const run = fileURLToPath(new URL("../fixtures/hosts/run.ts", import.meta.url))
+const programs = fileURLToPath(new URL("../fixtures/hosts/programs.ts", import.meta.url))
 const bin = fileURLToPath(new URL("../fixtures/bin", import.meta.url))
 
 const folder = Effect.acquireRelease(
@@ -75,6 +76,41 @@ describe.skipIf(process.platform === "win32")("under systemd, a host", { timeout
   it.live("gives none when the watchdog is for another process", () =>
     Effect.gen(function*() {
       const { host, told } = yield* start(program, { WATCHDOG_USEC: "1000", WATCHDOG_PID: "1" })
+      yield* until(() => told().length > 0)
+      yield* host.send("SIGTERM")
+      yield* host.end
+      assert.notInclude(told(), "WATCHDOG=1")
+    }))
+
+  it.live("takes a reason for one line of text, whatever is in it", () =>
+    Effect.gen(function*() {
+      const log = join(yield* folder, "notify.log")
+      const host = yield* childApp([programs, "odd-reason"], {
+        env: { NOTIFY_SOCKET: "/run/none", NOTIFY_LOG: log, PATH: `${bin}:${process.env["PATH"]}` }
+      })
+      const end = yield* host.end
+      assert.strictEqual(end.code, 0)
+      const told = readFileSync(log, "utf8")
+      assert.include(told, "STATUS=hub stops (first READY=1 xxx")
+      assert.notMatch(told, /^READY=1/m)
+    }))
+
+  it.live("is not told of by a process that may start no programs, which goes on", () =>
+    Effect.gen(function*() {
+      const host = yield* childApp([programs, "works"], {
+        env: { NOTIFY_SOCKET: "/run/none" },
+        flags: ["--permission", "--allow-fs-read=*", "--allow-worker"]
+      })
+      yield* host.waitFor("systemd is not told how this process is")
+      yield* host.send("SIGTERM")
+      const end = yield* host.end
+      assert.strictEqual(end.code, 143)
+      assert.include(end.stdout, "works: released")
+    }))
+
+  it.live("that wants a sign of life once in an age gets no flood of them", () =>
+    Effect.gen(function*() {
+      const { host, told } = yield* start(program, { WATCHDOG_USEC: "18446744073709551615" })
       yield* until(() => told().length > 0)
       yield* host.send("SIGTERM")
       yield* host.end

@@ -39,6 +39,9 @@ export interface ChildApp {
   readonly said: (output: Output) => string
   /** Waits until it has said something, and gives all it has said on that output. Fails when it ends before. */
   readonly waitFor: (text: string | RegExp, output?: Output) => Effect.Effect<string, ChildAppTimeout>
+  /** Lets what it says wait in the pipe, until it is taken again. */
+  readonly pause: (output: Output) => Effect.Effect<void>
+  readonly resume: (output: Output) => Effect.Effect<void>
   /** Closes the pipe that an output goes into, as the end of `head` does. */
   readonly stopReading: (output: Output) => Effect.Effect<void>
   readonly send: (signal: NodeJS.Signals) => Effect.Effect<void>
@@ -56,6 +59,10 @@ export interface ChildAppOptions {
   readonly within?: number | undefined
   /** A command that starts the program in its stead, such as one that makes a namespace. */
   readonly through?: ReadonlyArray<string> | undefined
+  /** Options of Node. */
+  readonly flags?: ReadonlyArray<string> | undefined
+  /** Where its output goes that is not read here, such as a device that is full. */
+  readonly stdoutTo?: number | undefined
   /** More environment variables. */
   readonly env?: Readonly<Record<string, string>> | undefined
 }
@@ -89,6 +96,8 @@ const faceOf = (child: Child, within: number): ChildApp => {
         if (!saidIt()) return yield* child.timeout(`${waitedFor} before its end`)
         return child.said[output]
       }),
+    pause: (output) => Effect.sync(() => void child.process[output]?.pause()),
+    resume: (output) => Effect.sync(() => void child.process[output]?.resume()),
     stopReading: (output) => Effect.sync(() => void child.process[output]?.destroy()),
     send: (signal) => Effect.sync(() => child.send(signal)),
     sendInside: (signal) => Effect.sync(() => child.sendInside(signal)),
@@ -103,18 +112,21 @@ class Child {
   private readonly lookers = new Set<() => void>()
   private since = performance.now()
 
-  constructor(args: ReadonlyArray<string>, { cwd, env: more, input, through = [] }: ChildAppOptions) {
+  constructor(
+    args: ReadonlyArray<string>,
+    { cwd, env: more, flags = [], input, stdoutTo, through = [] }: ChildAppOptions
+  ) {
     // A runner that wants colors for itself does not want them in what the tests read.
     const { FORCE_COLOR: _, ...env } = process.env
-    const command = [...through, process.execPath, ...args]
+    const command = [...through, process.execPath, ...flags, ...args]
     this.process = spawn(command[0]!, command.slice(1), {
       cwd,
       env: { ...env, NO_COLOR: "1", ...more },
-      stdio: [input === undefined ? "ignore" : "pipe", "pipe", "pipe"]
+      stdio: [input === undefined ? "ignore" : "pipe", stdoutTo ?? "pipe", "pipe"]
     })
     this.process.stdin?.end(input)
     for (const output of ["stdout", "stderr"] as const) {
-      this.process[output]!.setEncoding("utf8").on("data", (text: string) => {
+      this.process[output]?.setEncoding("utf8").on("data", (text: string) => {
         this.said[output] += text
         this.look()
       })

@@ -17,6 +17,7 @@ import * as Runtime from "effect/Runtime"
 import type { HealthFileFailed } from "./HealthFileFailed.ts"
 import { exitCodes as codes } from "./internal/exitCode.ts"
 import { currentProcess, type MainProcess, type ProcessSettings, takeProcess } from "./internal/mainProcess.ts"
+import { isNotified } from "./internal/notify.ts"
 import { durationOf } from "./internal/settings.ts"
 import { writeHealth } from "./internal/writeHealth.ts"
 
@@ -25,7 +26,7 @@ import { writeHealth } from "./internal/writeHealth.ts"
  *
  * **Details**
  *
- * - `forceWithin`: how long what is left has after the second signal; 2 seconds by default.
+ * - `forceWithin`: how long what is left has after the second signal, within the budget; 2 seconds by default.
  * - `killAfter`: how long whoever runs the process waits before it kills it: `TimeoutStopSec` of systemd,
  *   `terminationGracePeriodSeconds` of Kubernetes, `--stop-timeout` of Docker. It is only checked: the stop of the host, with
  *   all the time that it may be granted and a second for the end of the process, must fit.
@@ -93,7 +94,7 @@ const settingsOf = (
     if (options.killAfter !== undefined) {
       const killAfter = yield* durationOf("killAfter of the process", options.killAfter, 0, "more")
       // systemd is told when the stop gets more time.
-      const extension = process.env["NOTIFY_SOCKET"] === undefined ? limits.extension ?? 0 : 0
+      const extension = isNotified() ? 0 : limits.extension ?? 0
       const needed = limits.hostStop + extension + endWithin
       if (needed > killAfter) {
         return yield* Result.fail(
@@ -119,7 +120,7 @@ const settingsOf = (
  * **Details**
  *
  * It always ends the process, also with code 0: what is still open does not hold
- * it up. Use it together with `layer`; without that it knows only how the program ended.
+ * it up. Handlers of `exit` run. Use it together with `layer`; without that it knows only how the program ended.
  *
  * **Example** (Beside `NodeRuntime.runMain`)
  *
@@ -155,7 +156,9 @@ export const teardown: Runtime.Teardown = (exit, onExit) =>
  *
  * **Gotchas**
  *
- * Before it is built and after it is closed, signals do what they do without it.
+ * Before it is built and after it is closed, signals do what they do without it. Build it in the main fiber: one that
+ * is part of a `Layer.mergeAll` does not know the program, and where there is no host, SIGHUP ends it by its budget only.
+ * Inside of another one, or of `runMain`, it takes part in that, and its options are not used.
  *
  * @see `runMain` for what happens on each signal
  * @category layers
@@ -168,12 +171,12 @@ export const layer = (options: NodeHostOptions = {}): Layer.Layer<never, Invalid
       Effect.withFiber((fiber) =>
         Effect.sync(() => {
           const owned = takeProcess(settings, fiber.context)
-          // The program is what builds this layer.
-          owned.main = fiber
+          // The program is what builds this layer, or what is around that.
+          owned.main ??= fiber
           return owned
         })
       ),
-      (owned) => Effect.sync(() => owned.uninstall())
+      (owned) => Effect.sync(() => owned.release())
     )
     return owned.owner
   }))
@@ -210,6 +213,17 @@ const run = (owned: MainProcess) =>
     fiber.addObserver((exit) => teardown(exit, (code) => process.exit(code)))
   })
 
+let isRunning = false
+
+// The first one that ends would end the process, and cut the other one off.
+const secondProgram = (name: string | undefined): InvalidOption =>
+  new InvalidOption({
+    option: "runMain",
+    value: name ?? "host",
+    problem: "this process already runs a program",
+    remedy: "Call runMain once, with all apps in one Layer.mergeAll"
+  })
+
 /**
  * Runs apps as the program of this process, until it is told to stop, and ends the
  * process.
@@ -239,7 +253,8 @@ const run = (owned: MainProcess) =>
  * **Failure**
  *
  * What the host fails with is logged, and the process ends with 1 or the code of
- * the error. `InvalidOption` when the stop does not fit into `killAfter`.
+ * the error. `InvalidOption` when the stop does not fit into `killAfter`. It throws `InvalidOption` when it is called
+ * a second time in one process.
  *
  * **Gotchas**
  *
@@ -270,6 +285,8 @@ const run = (owned: MainProcess) =>
  * @since 0.1.0
  */
 export const runMain = <ROut, E>(apps: Layer.Layer<ROut, E, Host.Host>, options: RunMainOptions = {}): void => {
+  if (isRunning) throw secondProgram(options.name)
+  isRunning = true
   const owned = takeProcess(defaults, Context.empty())
   run(owned)(program(owned, apps, options) as Effect.Effect<unknown, unknown>, { teardown })
 }

@@ -15,7 +15,14 @@ export const codeOfSignal = (signal: string): number => {
   return 128 + (numbers[signal] ?? 0)
 }
 
-const gaveUp = ({ apps, hooks, tasks }: ShutdownReport): boolean =>
+/** A number that is none would be cut to one of these, and be 0 of all things. */
+const codeOfError = (error: unknown): number => {
+  const code = Runtime.getErrorExitCode(error)
+  return Number.isInteger(code) && code >= 0 && code <= 255 ? code : exitCodes.failed
+}
+
+/** Whether a stop has left something behind. */
+export const gaveUp = ({ apps, hooks, tasks }: ShutdownReport): boolean =>
   tasks.some((task) => task.outcome === "abandoned") ||
   hooks.some((hook) => hook.outcome === "abandoned") ||
   apps.some((app) => app.resources === "abandoned")
@@ -27,13 +34,13 @@ const gaveUp = ({ apps, hooks, tasks }: ShutdownReport): boolean =>
 export const exitCodeOf = (
   exit: Exit.Exit<unknown, unknown>,
   uncaught: boolean,
-  reports: ReadonlyArray<ShutdownReport>,
+  abandoned: boolean,
   signal: string | undefined
 ): number => {
   const interrupted = Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)
-  if (Exit.isFailure(exit) && !interrupted) return Runtime.getErrorExitCode(Cause.squash(exit.cause))
+  if (Exit.isFailure(exit) && !interrupted) return codeOfError(Cause.squash(exit.cause))
   if (uncaught) return exitCodes.failed
-  if (reports.some(gaveUp)) return exitCodes.abandoned
+  if (abandoned) return exitCodes.abandoned
   if (signal !== undefined) return codeOfSignal(signal)
   return interrupted ? codeOfSignal("SIGINT") : exitCodes.clean
 }

@@ -1,14 +1,12 @@
 /**
  * A thread that ends the process at a deadline, whatever the main thread does
- * then: it may sit in a loop, in native code, or in `process.exit`, which waits for
- * threads that cannot be ended.
+ * then: it may sit in a loop, in native code, or in a handler of `exit`.
  *
  * It is started when a stop begins, so it costs nothing before. Its code is a
- * text, for it must not depend on a file that a bundle may have left out.
- *
- * How it ends the process: `_exit` of the C library has the right exit code and
- * works for process 1 of a container, which SIGKILL from inside does not touch.
- * Node reaches it from version 26 on; before, it is SIGKILL.
+ * text, for it must not depend on a file that a bundle may have left out; so it says
+ * once more what `writeNow.ts` and `hardExit.ts` say. A thread cannot put a new
+ * program in place of the process: before Node 26 it ends it with SIGKILL, which does
+ * not touch process 1 of a container.
  */
 import { Worker } from "node:worker_threads"
 import { trackThread } from "./liveThreads.ts"
@@ -21,7 +19,7 @@ const deadlineAt = 16
 
 const source = `
 const { workerData: { memory, text } } = require("node:worker_threads")
-const { closeSync, constants, openSync, writeSync } = require("node:fs")
+const { constants, openSync, writeSync } = require("node:fs")
 const control = new Int32Array(memory, 0, 4)
 const deadline = new Float64Array(memory, ${deadlineAt}, 1)
 for (;;) {
@@ -64,11 +62,13 @@ export class Guardian {
     this.text = new Uint8Array(text)
     this.deadline[0] = Infinity
     this.control[words.code] = code
-    // Flags of this process may be meant for its code, which this thread does not run.
+    // Flags and variables of this process may be meant for its code, which this thread does not run. What they load
+    // might hang, or fail.
     this.worker = new Worker(source, {
       eval: true,
       name: "ambit-guardian",
       execArgv: ["--no-warnings"],
+      env: {},
       workerData: { memory, text }
     })
     // Without it, the hosts end the process as well as they can; a thread that failed is no reason to end worse.
@@ -88,6 +88,11 @@ export class Guardian {
     this.deadline[0] = deadline
     Atomics.add(this.control, words.changed, 1)
     Atomics.notify(this.control, words.changed)
+  }
+
+  /** Ends the thread, and nothing else. */
+  release(): void {
+    void this.worker.terminate()
   }
 
   /** Says which code the process ends with. */

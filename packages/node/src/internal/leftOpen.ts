@@ -17,7 +17,7 @@ const countsOf = (names: ReadonlyArray<string>): Map<string, number> => {
 }
 
 /** What the handles below are called in the list of resources, where they would be told twice; and what is over in a moment. */
-const otherwise = /^(TCP|Pipe|TTY|UDP|Process|FSEvent|Signal|MessagePort|Worker|StatWatcher|Immediate)/
+const otherwise = /^(TCP|Pipe|TTY|UDP|Process|FSEvent|Signal|MessagePort|Worker|StatWatcher|Immediate|\w*WriteWrap)/
 
 const resources = (): Map<string, number> =>
   countsOf(process.getActiveResourcesInfo().filter((name) => !otherwise.test(name)))
@@ -43,11 +43,12 @@ const resourceNames: Readonly<Record<string, string>> = { Timeout: "timer" }
 
 /** What is open at one moment. */
 export interface Open {
-  readonly handles: ReadonlySet<object>
+  /** Weak, for it is kept while the host lives, and what is closed meanwhile need not be. */
+  readonly handles: WeakSet<object>
   readonly resources: ReadonlyMap<string, number>
 }
 
-export const whatIsOpen = (): Open => ({ handles: new Set(handles()), resources: resources() })
+export const whatIsOpen = (): Open => ({ handles: new WeakSet(handles()), resources: resources() })
 
 /** Threads are the matter of those who made them, and in the report of a stop if they cannot be ended. */
 const isOfThread = (handle: object): boolean => handle instanceof Worker || handle instanceof MessagePort

@@ -13,20 +13,23 @@
  * - From the first reason to stop on there is a deadline, and a guardian that ends the process soon after it,
  *   whatever the main thread does. (processes/host.test.ts)
  * - `move` is the only place that moves the state. A process that leaves changes its mind about nothing.
- * - There is one of it: signals and the end of a process belong to all of it.
+ * - There is one of it: signals and the end of a process belong to all of it. It listens while somebody owns it.
+ * - What it must do for the end, it does before it calls code of others: a logger may hang. (processes/host.test.ts)
  */
 import type { HostControl, Owner } from "@ambit/core/HostOwner"
-import type { ShutdownReport } from "@ambit/core/ShutdownReport"
 import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
+import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import { isMainThread, type Worker } from "node:worker_threads"
 import { aliveText, mostAlive } from "./alive.ts"
-import { exitCodeOf, exitCodes } from "./exitCode.ts"
+import { exitCodeOf, exitCodes, gaveUp } from "./exitCode.ts"
 import { Guardian, processNow } from "./guardian.ts"
+import { exitHard, exitNow } from "./hardExit.ts"
 import { leftOpenSince, type Open, whatIsOpen } from "./leftOpen.ts"
 import { liveThreads, watchThreads } from "./liveThreads.ts"
+import { longestTimer } from "./longestTimer.ts"
 import { notify, watchdogEvery } from "./notify.ts"
 import { writeNow } from "./writeNow.ts"
 
@@ -41,14 +44,17 @@ export interface ProcessSettings {
   readonly stopWithin: number
 }
 
-/** Milliseconds after its deadline at which the main thread ends the process, and the guardian if it does not. */
-const grace = { main: 100, guardian: 700 } as const
+/**
+ * Milliseconds after its deadline at which the main thread ends the process, and the guardian if it does not; and what
+ * the end has from its begin. All of it is within a second.
+ */
+const grace = { main: 400, guardian: 700, end: 500 } as const
 
 /** Milliseconds from one look at what is alive to the next. */
 const textEvery = 500
 
-/** How long the threads have to end before the process does. */
-const threadsWithin = 250
+/** How long the threads have to end, and the readers of its output to read, before the process does. */
+const lastWithin = 250
 
 /** So many errors that nobody caught are told; a loop of them must not fill the disk. */
 const toldErrors = 10
@@ -58,28 +64,47 @@ type State =
   | { readonly _tag: "Stopping"; readonly reason: string }
   | { readonly _tag: "Leaving" }
 
+/** What systemd was told of a host. */
+interface Told {
+  phase: string
+  extended: number
+}
+
 export class MainProcess {
   settings: ProcessSettings
-  installed = false
-  /** Where its lines are logged. */
-  context: Context.Context<never>
   /** The program, as far as it is known. */
   main: Fiber.Fiber<unknown, unknown> | undefined = undefined
+  /** Where its lines are logged. */
+  private context: Context.Context<never>
+  private owners = 0
+  private installed = false
+  private exitsAsBefore: () => void = () => {}
   private state: State = { _tag: "Running" }
   private readonly received: Array<Signal> = []
   private errors = 0
-  /** Whether an error that nobody caught began the stop. */
+  /** Whether there was an error that nobody caught. */
   private failed = false
   private readonly hosts = new Set<HostControl>()
-  private readonly reports: Array<ShutdownReport> = []
+  /** Whether the stop of a host has left something behind. */
+  private abandoned = false
   /** What was open when the latest host was launched. */
   private open: Open | undefined = undefined
   private guardian: Guardian | undefined = undefined
-  private deadline = Infinity
+  private guardianFailed = false
+  /** When the hosts must have ended: those that stop, and from the stop of the process on all that were there. */
+  private readonly deadlines = new Map<HostControl, number>()
+  /** The end of the stop when there was no host. */
+  private until = Infinity
+  /** The end of what the second signal has left. */
+  private forcedUntil = Infinity
+  /** What the timer and the guardian wait for. */
+  private watched = Infinity
   private deadlineTimer: NodeJS.Timeout | undefined = undefined
   private textTimer: NodeJS.Timeout | undefined = undefined
   private watchdog: NodeJS.Timeout | undefined = undefined
-  private told: { ready: boolean; phase: string; extended: number } = { ready: false, phase: "", extended: 0 }
+  private toldReady = false
+  private toldStopping = false
+  private readonly told = new WeakMap<HostControl, Told>()
   private notifyFailed = false
 
   constructor(settings: ProcessSettings, context: Context.Context<never>) {
@@ -91,28 +116,42 @@ export class MainProcess {
   // Begin and end
   // ---------------------------------------------------------------------------
 
-  install(): void {
+  /** Listens for whoever owns the process. A second owner takes part in what the first one has set. */
+  take(settings: ProcessSettings, context: Context.Context<never>): void {
+    if (this.owners++ > 0) return
+    this.settings = settings
+    this.context = context
+    this.install()
+  }
+
+  /** Gives the process back when nobody owns it any more. When it is about to end, it listens until it has. */
+  release(): void {
+    if (--this.owners > 0 || this.state._tag !== "Running") return
+    this.installed = false
+    this.main = undefined
+    for (const signal of signals) process.off(signal, this.onSignal)
+    process.off("uncaughtException", this.onError)
+    for (const stream of [process.stdout, process.stderr]) stream.off("error", ignoreOutput)
+    clearInterval(this.watchdog)
+    this.exitsAsBefore()
+    this.guardian?.release()
+    this.guardian = undefined
+  }
+
+  private install(): void {
+    if (this.installed) return
     this.installed = true
     watchThreads()
     // Before others that interrupt the program: what asks for the stop says more than an interrupt.
     for (const signal of signals) process.prependListener(signal, this.onSignal)
     process.on("uncaughtException", this.onError)
-    // A host does not end because nobody reads what it says.
-    for (const stream of [process.stdout, process.stderr]) stream.on("error", ignoreClosed)
+    // A host does not end because nobody reads what it says, or there is no room for it.
+    for (const stream of [process.stdout, process.stderr]) stream.on("error", ignoreOutput)
     const every = watchdogEvery()
     if (every !== undefined) {
       this.watchdog = setInterval(() => this.notify("WATCHDOG=1"), every).unref()
     }
-  }
-
-  /** Gives the process back. When it is about to end, it listens until it has. */
-  uninstall(): void {
-    if (this.state._tag !== "Running") return
-    this.installed = false
-    for (const signal of signals) process.off(signal, this.onSignal)
-    process.off("uncaughtException", this.onError)
-    for (const stream of [process.stdout, process.stderr]) stream.off("error", ignoreClosed)
-    clearInterval(this.watchdog)
+    this.exitsAsBefore = exitHard(() => this.state._tag === "Leaving" && this.threads().length > 0)
   }
 
   private move(state: State): void {
@@ -138,19 +177,35 @@ export class MainProcess {
 
   private readonly onError = (error: unknown, origin: NodeJS.UncaughtExceptionOrigin): void => {
     const what = origin === "unhandledRejection" ? "a promise was rejected and nobody looked" : "nobody caught an error"
+    const reason = `${what}: ${textOf(error)}`
+    if (this.state._tag !== "Leaving") this.failed = true
+    this.begin(reason)
     if (++this.errors <= toldErrors) {
-      this.say("Error", `In this process ${what}; it stops`, Cause.die(error))
+      this.say("Error", `In this process ${what}; it stops`, error)
       if (this.errors === toldErrors) this.say("Error", "More such errors are not told")
     }
+    this.stopHosts(reason)
+  }
+
+  private stop(reason: string): void {
+    this.begin(reason)
+    this.stopHosts(reason)
+  }
+
+  /** From here on there is a deadline. */
+  private begin(reason: string): void {
     if (this.state._tag !== "Running") return
-    this.failed = true
-    this.stop(`${what}: ${textOf(error)}`)
+    this.move({ _tag: "Stopping", reason })
+    this.until = processNow() + this.settings.stopWithin
+    for (const host of this.hosts) {
+      if (!this.deadlines.has(host)) this.deadlines.set(host, processNow() + host.limits.hostStop)
+    }
+    this.watch()
   }
 
   /** Asks everything to stop, within its budget. */
-  private stop(reason: string): void {
-    if (this.state._tag === "Running") this.move({ _tag: "Stopping", reason })
-    this.arm(this.settings.stopWithin)
+  private stopHosts(reason: string): void {
+    if (this.state._tag !== "Stopping") return
     const { failed } = this
     for (const host of this.hosts) host.requestStop({ reason, failed })
     // Between hosts there is only the program itself.
@@ -158,15 +213,16 @@ export class MainProcess {
   }
 
   private hurry(signal: Signal): void {
+    this.forcedUntil = processNow() + this.settings.forceWithin
+    this.watch()
     const alive = this.alive()
-    const { forceWithin } = this.settings
     this.say(
       "Warn",
       `A second signal (${signal}): no more patience. ${alive === undefined ? "" : "Still alive:\n"}${alive ?? ""}`
         .trimEnd()
     )
-    this.arm(forceWithin)
-    for (const host of this.hosts) host.hurry(`a second signal (${signal})`, forceWithin)
+    const left = Math.max(0, this.watched - processNow())
+    for (const host of this.hosts) host.hurry(`a second signal (${signal})`, left)
     this.main?.interruptUnsafe()
   }
 
@@ -181,30 +237,51 @@ export class MainProcess {
   }
 
   private alive(): string | undefined {
-    return aliveText([...this.hosts].map((host) => host.tree(mostAlive)))
+    try {
+      return aliveText([...this.hosts].map((host) => host.tree(mostAlive)))
+    } catch (error) {
+      return `  what cannot be shown: ${textOf(error)}\n`
+    }
   }
 
-  private say(level: "Info" | "Warn" | "Error", message: string, cause?: Cause.Cause<unknown>): void {
-    const line = cause === undefined
+  private say(level: "Info" | "Warn" | "Error", message: string, ...error: readonly [] | readonly [unknown]): void {
+    const line = error.length === 0
       ? Effect.logWithLevel(level)(message)
-      : Effect.logWithLevel(level)(message, cause)
-    Effect.runForkWith(this.context)(line)
+      : Effect.logWithLevel(level)(message, Cause.die(error[0]))
+    Effect.runForkWith(this.context)(line).addObserver((exit) => {
+      // Its logger has failed, or cannot show this error.
+      if (Exit.isFailure(exit)) writeNow(`${[message, ...error.map(textOf)].join(": ")}\n`)
+    })
   }
 
   // ---------------------------------------------------------------------------
   // The deadline
   // ---------------------------------------------------------------------------
 
-  /** Sees to it that the process has ended soon after so many milliseconds. */
-  private arm(millis: number): void {
-    this.deadline = processNow() + millis
-    this.guardian ??= new Guardian(exitCodes.forced)
-    this.guardian.arm(this.deadline + grace.guardian)
+  /**
+   * When the process has ended at the latest. While it runs, a host that has not stopped in time means that nothing
+   * goes on. When the process stops, all hosts that it had have their time, and what follows them has no time of its own.
+   */
+  private deadline(): number {
+    const all = [...this.deadlines.values()]
+    if (this.state._tag === "Running") return Math.min(...all)
+    return Math.min(this.forcedUntil, all.length === 0 ? this.until : Math.max(...all))
+  }
+
+  /** Sees to it that the process has ended soon after its deadline, if it has one. */
+  private watch(): void {
+    const deadline = this.deadline()
+    if (deadline === this.watched || this.state._tag === "Leaving") return
+    this.watched = deadline
     clearTimeout(this.deadlineTimer)
-    this.deadlineTimer = setTimeout(
-      () => this.leaveNow("it did not end within its budget"),
-      millis + grace.main
-    ).unref()
+    if (deadline === Infinity) {
+      this.guardian?.arm(Infinity)
+      clearInterval(this.textTimer)
+      this.textTimer = undefined
+      return
+    }
+    this.await()
+    this.needGuardian(exitCodes.forced)?.arm(deadline + grace.guardian)
     if (this.textTimer !== undefined) return
     // What is alive now, and again and again: where it hangs is best known shortly before.
     const tell = () => this.guardian?.say(this.guardianText())
@@ -212,13 +289,22 @@ export class MainProcess {
     this.textTimer = setInterval(tell, textEvery).unref()
   }
 
-  private disarm(): void {
-    if (this.deadline === Infinity) return
-    this.deadline = Infinity
-    this.guardian?.arm(Infinity)
-    clearTimeout(this.deadlineTimer)
-    clearInterval(this.textTimer)
-    this.textTimer = undefined
+  private await(): void {
+    const millis = this.watched + grace.main - processNow()
+    const end = () => millis > longestTimer ? this.await() : this.leaveNow("it did not end within its budget")
+    this.deadlineTimer = setTimeout(end, Math.min(millis, longestTimer)).unref()
+  }
+
+  private needGuardian(code: number): Guardian | undefined {
+    // In a thread, what ends is the thread, and whoever made it sees to that.
+    if (this.guardian !== undefined || this.guardianFailed || !isMainThread) return this.guardian
+    try {
+      this.guardian = new Guardian(code)
+    } catch (error) {
+      this.guardianFailed = true
+      this.say("Warn", "No thread can be started that ends this process if its main thread hangs", error)
+    }
+    return this.guardian
   }
 
   private guardianText(): string {
@@ -240,12 +326,14 @@ export class MainProcess {
     changed: (host) => this.changed(host),
     stopped: (host, report) => {
       this.hosts.delete(host)
-      this.reports.push(report)
+      this.abandoned ||= gaveUp(report)
       // A host that ended by itself may be followed by another one. Who was told to end has no more time for that.
-      if (this.hosts.size === 0) {
-        if (this.state._tag === "Running") this.disarm()
+      if (this.state._tag === "Running") {
+        this.deadlines.delete(host)
+        this.watch()
+      } else if (this.hosts.size === 0) {
         // The program has its turn to end by itself, with all that it knows.
-        else setTimeout(() => this.main?.interruptUnsafe(), 50).unref()
+        setTimeout(() => this.main?.interruptUnsafe(), 50).unref()
       }
       const { leftOpen } = report
       if (leftOpen !== undefined) {
@@ -261,25 +349,29 @@ export class MainProcess {
   private changed(host: HostControl): void {
     this.tell(host)
     const left = host.left()
-    // Who had two signals waits for no budget any more.
-    if (this.received.length >= 2) return
-    if (left !== undefined) this.arm(left)
+    const running = this.state._tag === "Running"
+    // A host that came when the process was told to stop gets no more than what is left.
+    if (left !== undefined && (running || this.deadlines.has(host))) this.deadlines.set(host, processNow() + left)
     // Somebody has recovered from a start that failed.
-    else if (this.state._tag === "Running") this.disarm()
+    else if (running) this.deadlines.delete(host)
+    this.watch()
   }
 
   /** Tells the service manager what is new. */
   private tell(host: HostControl): void {
-    const { told } = this
     const stop = host.stop()
     if (stop === undefined) {
-      if (told.ready || !host.health().ready) return
-      told.ready = true
+      if (this.toldReady || ![...this.hosts].every((each) => each.health().ready)) return
+      this.toldReady = true
       return this.notify("READY=1", `STATUS=${host.name} is ready`)
     }
+    const told = this.told.get(host) ?? { phase: "", extended: 0 }
+    this.told.set(host, told)
     if (stop.phase !== told.phase) {
-      const begins = told.phase === ""
       told.phase = stop.phase
+      // One of several hosts may stop while the others work.
+      const begins = !this.toldStopping && (this.state._tag !== "Running" || this.hosts.size === 1)
+      this.toldStopping ||= begins
       this.notify(...begins ? ["STOPPING=1"] : [], `STATUS=${host.name} stops (${stop.reason}): ${stop.phase}`)
     }
     if (stop.extended !== told.extended) {
@@ -292,7 +384,7 @@ export class MainProcess {
     notify(lines, (problem) => {
       if (this.notifyFailed) return
       this.notifyFailed = true
-      this.say("Warn", `systemd is not told how this process is: ${problem}. It needs the program systemd-notify`)
+      this.say("Warn", `systemd is not told how this process is, for want of the program systemd-notify: ${problem}`)
     })
   }
 
@@ -302,62 +394,66 @@ export class MainProcess {
 
   /** The program has ended. */
   ended(exit: Exit.Exit<unknown, unknown>, onExit: (code: number) => void): void {
-    void this.leave(exitCodeOf(exit, this.failed, this.reports, this.received[0]), onExit)
+    void this.leave(exitCodeOf(exit, this.failed, this.abandoned, this.received[0]), onExit)
   }
 
-  /** Ends the process: no thread that cannot be ended holds it up. */
+  /** Ends the process: nothing that cannot be ended holds it up. */
   private async leave(code: number, onExit?: (code: number) => void): Promise<void> {
     if (this.state._tag === "Leaving") return
     this.move({ _tag: "Leaving" })
+    // Also for a program that has given it back.
+    this.install()
     clearTimeout(this.deadlineTimer)
-    this.guardian ??= new Guardian(code)
-    this.guardian.setCode(code)
-    this.guardian.say(`The process ended its own way with code ${code}, since its end was held up.\n`)
-    this.guardian.arm(processNow() + threadsWithin + grace.guardian - grace.main)
-    const threads = liveThreads(this.guardian.worker)
-    const ends = threads.map((thread) => {
-      const ended = new Promise<void>((resolve) => {
-        thread.once("exit", () => resolve())
-      })
-      void thread.terminate()
-      return ended
-    })
-    if (ends.length > 0) await Promise.race([Promise.all(ends), after(threadsWithin)])
-    const stuck = liveThreads(this.guardian.worker)
-    if (stuck.length === 0) {
+    clearInterval(this.textTimer)
+    const guardian = this.needGuardian(code)
+    guardian?.setCode(code)
+    guardian?.say(
+      `The end of the process was held up, as by a handler of "exit"; it ends all the same, with ${code}.\n`
+    )
+    guardian?.arm(processNow() + grace.end)
+    const last = [...this.threads().map(ended), ...[process.stdout, process.stderr].filter(isWriting).map(written)]
+    if (last.length > 0) await Promise.race([Promise.all(last), after(lastWithin)])
+    const stuck = this.threads().length
+    if (stuck > 0) {
+      writeNow(`${stuck === 1 ? "A thread" : `${stuck} threads`} cannot be ended; the process does not wait.\n`)
+    }
+    try {
       onExit?.(code)
       process.exit(code)
+    } catch (error) {
+      writeNow(`A handler of "exit" failed: ${textOf(error)}\n`)
+      exitNow(exitCodes.failed)
     }
-    writeNow(
-      `${stuck.length === 1 ? "A thread" : `${stuck.length} threads`} cannot be ended; the process does not wait.\n`
-    )
-    process.exitCode = code
-    process.emit("exit", code)
-    replaceProcess(code)
+  }
+
+  /** Those that are alive, without its own. */
+  private threads(): ReadonlyArray<Worker> {
+    return liveThreads(this.guardian?.worker)
   }
 }
+
+const ended = (thread: Worker): Promise<void> => {
+  const end = new Promise<void>((resolve) => {
+    thread.once("exit", () => resolve())
+  })
+  void thread.terminate()
+  return end
+}
+
+const isWriting = (stream: NodeJS.WriteStream): boolean => stream.writableLength > 0 && !stream.destroyed
+
+// A pipe takes so much at once, and a reader that is slow would miss the last of it, which is the report.
+const written = (stream: NodeJS.WriteStream): Promise<void> =>
+  new Promise((resolve) => {
+    stream.write("", () => resolve())
+  })
 
 const after = (millis: number): Promise<void> =>
   new Promise((resolve) => {
     setTimeout(resolve, millis)
   })
 
-// A new program in place of this one takes all threads with it, and can end with any code. Without it there is only
-// SIGKILL, and the guardian behind it.
-const replaceProcess = (code: number): void => {
-  try {
-    if (typeof process.execve === "function") {
-      process.execve(process.execPath, [process.execPath, "-e", `process.exit(${code})`], {})
-    }
-  } catch {
-    // What is left to do is the same.
-  }
-  process.kill(process.pid, "SIGKILL")
-}
-
-const ignoreClosed = (error: NodeJS.ErrnoException): void => {
-  if (error.code !== "EPIPE") throw error
-}
+const ignoreOutput = (): void => {}
 
 const textOf = (error: unknown): string => {
   try {
@@ -369,17 +465,12 @@ const textOf = (error: unknown): string => {
 
 let current: MainProcess | undefined
 
-/** The process, for whoever owns it. A second owner takes part in what the first one has begun. */
+/** The process, for whoever owns it from now on. */
 export const takeProcess = (settings: ProcessSettings, context: Context.Context<never>): MainProcess => {
-  if (current?.installed !== true) {
-    current = new MainProcess(settings, context)
-    current.install()
-  } else {
-    current.settings = settings
-    current.context = context
-  }
+  current ??= new MainProcess(settings, context)
+  current.take(settings, context)
   return current
 }
 
-/** The latest that somebody owned: what it knows is needed for the exit code, also when it was given back. */
+/** What somebody has owned: what it knows is needed for the exit code, also when it was given back. */
 export const currentProcess = (): MainProcess | undefined => current

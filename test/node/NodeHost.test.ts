@@ -1,0 +1,50 @@
+/**
+ * The process as `NodeHost.layer` finds it and leaves it.
+ */
+import { App, Host } from "@ambit/core"
+import { NodeHost } from "@ambit/node"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { channel } from "node:diagnostics_channel"
+import type { Worker } from "node:worker_threads"
+
+const signals = ["SIGINT", "SIGTERM", "SIGHUP", "uncaughtException", "exit"] as const
+
+const processNow = () => ({
+  listeners: signals.map((signal) => process.listeners(signal).length),
+  errors: [process.stdout, process.stderr].map((stream) => stream.listeners("error").length),
+  end: (process as unknown as { readonly reallyExit: unknown }).reallyExit
+})
+
+const once = Host.launch(App.layer("once", Host.requestStop("done")))
+
+describe("NodeHost.layer", () => {
+  it.live("leaves the process as it was, also after stops and around each other", () =>
+    Effect.gen(function*() {
+      const threads: Array<Promise<unknown>> = []
+      const made = (message: unknown) => {
+        const { worker } = message as { readonly worker: Worker }
+        threads.push(new Promise((resolve) => worker.once("exit", resolve)))
+      }
+      channel("worker_threads").subscribe(made)
+      const before = processNow()
+      for (let round = 0; round < 3; round++) {
+        yield* Effect.provide(Effect.provide(once, NodeHost.layer()), NodeHost.layer())
+        assert.deepStrictEqual(processNow(), before)
+      }
+      // Each stop had a guardian, and none of them is left.
+      assert.isAbove(threads.length, 0)
+      yield* Effect.promise(() => Promise.all(threads))
+      channel("worker_threads").unsubscribe(made)
+    }))
+
+  it.effect("refuses limits that are no durations, and a stop that does not fit", () =>
+    Effect.gen(function*() {
+      for (const forceWithin of [0, -1, Number.NaN, Infinity, "soon" as never]) {
+        const error = yield* Effect.flip(Effect.scoped(Effect.provide(once, NodeHost.layer({ forceWithin }))))
+        assert.include(String(error), "forceWithin of the process")
+      }
+      const error = yield* Effect.flip(Effect.provide(once, NodeHost.layer({ killAfter: "30 seconds" })))
+      assert.include(String(error), "the process may need 31s")
+    }))
+})
