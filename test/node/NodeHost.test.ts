@@ -1,10 +1,12 @@
 /**
  * The process as `NodeHost.layer` finds it and leaves it.
  */
-import { App, Host } from "@ambit/core"
+import { App, Host, Task } from "@ambit/core"
 import { NodeHost } from "@ambit/node"
 import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import { channel } from "node:diagnostics_channel"
 import type { Worker } from "node:worker_threads"
 
@@ -16,17 +18,26 @@ const processNow = () => ({
   end: (process as unknown as { readonly reallyExit: unknown }).reallyExit
 })
 
+/** The ends of the threads that are made from now on. */
+const threadsMade = Effect.acquireRelease(
+  Effect.sync(() => {
+    const ends: Array<Promise<unknown>> = []
+    const made = (message: unknown) => {
+      const { worker } = message as { readonly worker: Worker }
+      ends.push(new Promise((resolve) => worker.once("exit", resolve)))
+    }
+    channel("worker_threads").subscribe(made)
+    return { ends, made }
+  }),
+  ({ made }) => Effect.sync(() => channel("worker_threads").unsubscribe(made))
+).pipe(Effect.map(({ ends }) => ends))
+
 const once = Host.launch(App.layer("once", Host.requestStop("done")))
 
 describe("NodeHost.layer", () => {
   it.live("leaves the process as it was, also after stops and around each other", () =>
     Effect.gen(function*() {
-      const threads: Array<Promise<unknown>> = []
-      const made = (message: unknown) => {
-        const { worker } = message as { readonly worker: Worker }
-        threads.push(new Promise((resolve) => worker.once("exit", resolve)))
-      }
-      channel("worker_threads").subscribe(made)
+      const threads = yield* threadsMade
       const before = processNow()
       for (let round = 0; round < 3; round++) {
         yield* Effect.provide(Effect.provide(once, NodeHost.layer()), NodeHost.layer())
@@ -35,7 +46,17 @@ describe("NodeHost.layer", () => {
       // Each stop had a guardian, and none of them is left.
       assert.isAbove(threads.length, 0)
       yield* Effect.promise(() => Promise.all(threads))
-      channel("worker_threads").unsubscribe(made)
+    }))
+
+  it.live("has nothing to do with a host that outlives it", () =>
+    Effect.gen(function*() {
+      const go = yield* Deferred.make<void>()
+      const stays = App.layer("stays", Task.spawn(Effect.andThen(Deferred.await(go), Host.requestStop("done")), "wait"))
+      const host = yield* Effect.provide(Effect.forkDetach(Host.launch(stays)), NodeHost.layer())
+      const threads = yield* threadsMade
+      yield* Deferred.succeed(go, void 0)
+      yield* Fiber.join(host)
+      assert.strictEqual(threads.length, 0)
     }))
 
   it.effect("refuses limits that are no durations, and a stop that does not fit", () =>

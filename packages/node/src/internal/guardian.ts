@@ -69,6 +69,9 @@ export class Guardian {
       name: "ambit-guardian",
       execArgv: ["--no-warnings"],
       env: {},
+      // It writes to neither, so neither need be piped.
+      stdout: true,
+      stderr: true,
       workerData: { memory, text }
     })
     // Without it, the hosts end the process as well as they can; a thread that failed is no reason to end worse.

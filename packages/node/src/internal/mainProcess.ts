@@ -134,6 +134,7 @@ export class MainProcess {
     for (const stream of [process.stdout, process.stderr]) stream.off("error", ignoreOutput)
     clearInterval(this.watchdog)
     this.exitsAsBefore()
+    this.watch()
     this.guardian?.release()
     this.guardian = undefined
   }
@@ -270,7 +271,8 @@ export class MainProcess {
 
   /** Sees to it that the process has ended soon after its deadline, if it has one. */
   private watch(): void {
-    const deadline = this.deadline()
+    // A host that outlives its owner is not the matter of this process.
+    const deadline = this.installed ? this.deadline() : Infinity
     if (deadline === this.watched || this.state._tag === "Leaving") return
     this.watched = deadline
     clearTimeout(this.deadlineTimer)
