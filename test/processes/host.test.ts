@@ -273,10 +273,8 @@ describe.skipIf(process.platform === "win32")("a host as a process", { timeout: 
           Effect.sync(() => openSync("/dev/full", "w")),
           (full) => Effect.sync(() => closeSync(full))
         )
-        const host = yield* startProgram("works", { stdoutTo: full })
-        yield* Effect.sleep(1500)
-        yield* host.send("SIGTERM")
-        assert.strictEqual((yield* host.end).code, 143)
+        const { code } = yield* endOf("says-on-stderr", ["SIGTERM"], { stdoutTo: full })
+        assert.strictEqual(code, 143)
       })
   )
 
