@@ -255,14 +255,14 @@ layer(BlockingPool.layer({ threads: 2, grace: "100 millis" }), { excludeTestServ
         const memory = gate()
         const begin = performance.now()
         const fiber = yield* started(
-          reasonOf(Blocking.run(functions.deaf, memory).pipe(Blocking.withOptions({ timeout: "200 millis" })))
+          reasonOf(Blocking.run(functions.deaf, memory).pipe(Blocking.withOptions({ timeout: "500 millis" })))
         )
         yield* reaches(memory, 0, 1)
         // In a turn after which the timers come first. The answer comes while the loop stands still.
         yield* Effect.yieldNow
         set(memory, 1, 1)
         blockUntil(memory, 3, 1)
-        Atomics.wait(memory, 2, 0, 250 - (performance.now() - begin))
+        Atomics.wait(memory, 2, 0, 550 - (performance.now() - begin))
         const reason = yield* Fiber.join(fiber)
         expect(reason).toMatchObject({ _tag: "TimedOut", state: "ended" })
         expect(reason.message).toContain("its function had ended")

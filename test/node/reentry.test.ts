@@ -90,13 +90,15 @@ it.live("a call that has returned while its effect still cleans up leaves no tas
     const scope = yield* TaskScope.make("app", { stopWithin: "4 seconds" })
     const offer = MainCalls.offer(asks.Desk, {
       add: () => Effect.succeed(0),
-      slow: () => Effect.onInterrupt(Effect.never, () => Effect.sleep("300 millis")),
+      slow: () => Effect.onInterrupt(Effect.never, () => Effect.sleep("900 millis")),
       fail: () => Effect.fail("no"),
       nested: () => Effect.succeed(0),
       note: () => Effect.void,
       forever: () => Effect.never
     })
-    const call = Blocking.run(asks.callsSlow, 1, 20).pipe(Blocking.withOptions({ timeout: "100 millis" }))
+    const call = Blocking.run(asks.callsSlow, 1, 20).pipe(Blocking.withOptions({ timeout: "400 millis" }))
+    // The thread is there, and has loaded the module.
+    yield* offer(Blocking.run(asks.adds, 1, 2))
     const caller = yield* TaskScope.spawn(scope, offer(Effect.flip(call)), "caller")
     expect(yield* caller.join).toMatchObject({ reason: { _tag: "TimedOut", state: "ended" } })
     yield* Effect.sleep("800 millis")
