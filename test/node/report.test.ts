@@ -34,7 +34,7 @@ it.live("a close waits for the thread of an interrupted call and reports what it
 
 it.live("a thread that had to be ended is in the report with its stack", () =>
   Effect.gen(function*() {
-    const report = yield* closedDuring(Blocking.run(functions.forever), 2000).pipe(pool({ grace: 50 }))
+    const report = yield* closedDuring(Blocking.run(functions.forever), 2000).pipe(pool({ grace: 400 }))
     expect(linesOf(report)).toEqual(["app/work interrupted", "app/work/forever killed"])
     expect(report.tasks[1]?.place).toMatch(/^at .* \(.*functions\.ts:\d+\)$/)
     expect(report.tasks[1]?.stack).toContain(report.tasks[1]?.place)
