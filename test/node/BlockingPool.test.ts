@@ -374,7 +374,7 @@ describe("a pool", () => {
           { threads: 1, stopWithin: "1 second" },
           Effect.gen(function*() {
             yield* Effect.forkDetach(Blocking.run(functions.forever), { startImmediately: true })
-            yield* Effect.sleep("30 millis")
+            yield* becomes({ busy: 1 })
           })
         )
       )

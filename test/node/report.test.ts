@@ -43,17 +43,17 @@ it.live("a thread that had to be ended is in the report with its stack", () =>
 it.live("the grace of a call never reaches beyond the limit of its scope, and the log names what it was", () =>
   Effect.gen(function*() {
     const recorder = makeRecorder()
-    const report = yield* closedDuring(Blocking.run(functions.forever), 500).pipe(
+    const report = yield* closedDuring(Blocking.run(functions.forever), 1500).pipe(
       pool({ grace: 60_000 }),
       Effect.provide(recorder.layer)
     )
     expect(linesOf(report)).toEqual(["app/work interrupted", "app/work/forever killed"])
-    expect(report.took).toBeLessThan(600)
+    expect(report.took).toBeLessThan(1600)
     const told = /forever did not stop within (\d+) ms after it was told to/.exec(
       linesAt(recorder.records, "Warn").join("\n")
     )
-    expect(Number(told?.[1])).toBeLessThanOrEqual(400)
-    expect(Number(told?.[1])).toBeGreaterThan(100)
+    expect(Number(told?.[1])).toBeLessThanOrEqual(1200)
+    expect(Number(told?.[1])).toBeGreaterThan(500)
   }))
 
 const uninterruptible: ReadonlyArray<
@@ -71,13 +71,13 @@ it.live.each(uninterruptible)(
   "the call of %s is told to stop in time for its grace",
   ([, around]) =>
     Effect.gen(function*() {
-      const report = yield* closedDuring(around(Blocking.run(functions.untilCancelled)), 1000).pipe(
-        pool({ grace: 200 })
+      const report = yield* closedDuring(around(Blocking.run(functions.untilCancelled)), 3000).pipe(
+        pool({ grace: 500 })
       )
       expect(linesOf(report)).toEqual(["app/work interrupted", "app/work/untilCancelled interrupted"])
       // Of its time, a fifth is kept for the end of the thread.
-      expect(report.took).toBeGreaterThan(550)
-      expect(report.took).toBeLessThan(1000)
+      expect(report.took).toBeGreaterThan(1850)
+      expect(report.took).toBeLessThan(3000)
       expect(report.clean).toBe(true)
     })
 )
