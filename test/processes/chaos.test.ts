@@ -95,15 +95,23 @@ const reportOf = ({ stdout }: ChildEnd): ShutdownReport.ShutdownReport | undefin
 
 const failures = new Set<Misbehaviour>(["uncaught", "rejection", "throws-in-a-loop", "fails", "fails-at-start"])
 
+/** What was given up may end while the process does, but had not when that was said. */
+const endsAfter = ({ stdout }: ChildEnd, givenUp: string, ended: string): void => {
+  assert.include(stdout, givenUp)
+  assert.notInclude(stdout.slice(0, stdout.indexOf(givenUp)), ended)
+}
+
 /** Holds what a program said of its end against what was seen of it. */
 const check = ({ program, signals }: Chaos, end: ChildEnd): void => {
   const report = reportOf(end)
   const all = end.stdout + end.stderr
   assert.isNull(end.signal)
+  assert.notInclude(all, "please report it")
   if (end.code === 71) {
     assert.include(all, "The process ends at once: ")
     return
   }
+  assert.notInclude(all, "The process ends at once: ")
   // Before the apps begin to start, there is nothing to report on.
   if (report === undefined) return assert.notInclude(all, "is ready")
   const gaveUp = [
@@ -122,12 +130,16 @@ const check = ({ program, signals }: Chaos, end: ChildEnd): void => {
     if (name === "(layers)" || name === "stuck-at-start" || name === "listening") continue
     const seen = end.stdout.includes(`${name}: released`)
     if (app.resources === "released" && end.stdout.includes(`${name}: hook`)) assert.isTrue(seen, name)
-    if (app.resources === "abandoned" && name !== "hung-finalizer") assert.isFalse(seen, name)
+    if (app.resources === "abandoned" && name !== "hung-finalizer") {
+      endsAfter(end, `The resources of app ${app.path} were not released`, `${name}: released`)
+    }
   }
   for (const name of ["works", "slow"]) {
     const task = report.tasks.find(({ path }) => path === `hub/${name}/poll`)
     if (task?.outcome === "interrupted") assert.include(end.stdout, `${name}: task ended`)
-    if (task?.outcome === "abandoned") assert.notInclude(end.stdout, `${name}: task ended`)
+    if (task?.outcome === "abandoned") {
+      endsAfter(end, `Task ${task.path} did not stop within`, `${name}: task ended`)
+    }
   }
   for (const task of report.tasks.filter(({ outcome }) => outcome === "abandoned")) {
     assert.match(task.path, /uninterruptible|worker|stuck-at-start|slow/)
