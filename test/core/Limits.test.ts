@@ -27,7 +27,8 @@ describe("limits", () => {
       taskStop: 5000,
       finalWrite: 3000,
       closing: 1000,
-      extension: undefined
+      extension: undefined,
+      run: undefined
     })
   })
 
@@ -78,8 +79,11 @@ describe("limits", () => {
     }
   })
 
-  it("for the start, the drain and the extension can be switched off (U3)", () => {
-    const limits = Result.getOrThrow(Limits.resolve({ appStart: "none", drain: "none", extension: "none" }))
+  it("for the start, the drain, the extension and a run can be switched off (U3)", () => {
+    const limits = Result.getOrThrow(
+      Limits.resolve({ appStart: "none", drain: "none", extension: "none", run: "none" })
+    )
+    assert.isUndefined(limits.run)
     assert.isUndefined(limits.extension)
     assert.isUndefined(limits.appStart)
     assert.isUndefined(limits.drain)
@@ -96,7 +100,8 @@ describe("limits", () => {
       taskStop: 1000,
       finalWrite: 100,
       closing: 100,
-      extension: undefined
+      extension: undefined,
+      run: undefined
     })
   })
 
@@ -206,7 +211,8 @@ describe("limits", () => {
         taskStop: 1000,
         finalWrite: 2000,
         closing: 1000,
-        extension: undefined
+        extension: undefined,
+      run: undefined
       })
     }))
 

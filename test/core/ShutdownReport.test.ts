@@ -16,8 +16,8 @@ describe("a shutdown report", () => {
     const withTask = (outcome: ShutdownReport.TaskOutcome) =>
       new ShutdownReport.ShutdownReport({ ...empty, tasks: [task(outcome, 1)] }).clean
     assert.deepStrictEqual(
-      (["completed", "interrupted", "neverStarted", "failed", "killed", "abandoned"] as const).map(withTask),
-      [true, true, true, false, false, false]
+      (["completed", "interrupted", "neverStarted", "failed", "timedOut", "killed", "abandoned"] as const).map(withTask),
+      [true, true, true, false, false, false, false]
     )
     const hook = { path: "hub/a/flush", took: 1, within: 5 }
     assert.isTrue(new ShutdownReport.ShutdownReport({ ...empty, hooks: [{ ...hook, outcome: "completed" }] }).clean)

@@ -45,6 +45,7 @@ import { awaitPromise } from "./internal/promised.ts"
 import { say } from "./internal/say.ts"
 import { shown } from "./internal/shown.ts"
 import { CurrentTask } from "./internal/state.ts"
+import { isTimeout } from "./internal/timeouts.ts"
 import { errorOf, failuresOf, tell, wasTold } from "./internal/told.ts"
 import { InvalidOption } from "./InvalidOption.ts"
 import type { ScopeClosed } from "./ScopeClosed.ts"
@@ -633,7 +634,7 @@ const implOf = (job: JobOf<JobKind, Effectful>, operation: string): JobImpl => {
  *
  * Fails as the job does, and logs the failure once, with the name of the job,
  * whether somebody handles it or not. A task that ends with that very failure
- * repeats it at level Debug only. A timeout (an error named `TimeoutError`, or a
+ * repeats it at level Debug only. A timeout (a `TimeLimitExceeded`, an error named `TimeoutError`, or a
  * `BlockingError` with the reason `TimedOut`) is not logged here.
  *
  * **Example** (What fails is logged with its name)
@@ -674,19 +675,6 @@ const said = (
   if (task === undefined) say(fiber.context, "Error", `Job ${name} failed`, { job: name }, cause)
   else say(fiber.context, "Error", `Job ${name} failed in task ${task.path}`, { job: name, task: task.path }, cause)
   return tell(task, cause)
-}
-
-// Also one that a function threw on its thread, or that a promise was rejected with.
-const isTimeout = (error: unknown): boolean => {
-  try {
-    if (!(error instanceof Error)) return false
-    if (error instanceof BlockingError && error.reason._tag === "TimedOut") return true
-    return error.name === "TimeoutError" ||
-      ((error instanceof BlockingError || Cause.isUnknownError(error)) && isTimeout(error.cause))
-  } catch {
-    // What cannot be looked at has no such name.
-    return false
-  }
 }
 
 /**

@@ -32,6 +32,7 @@ import type { InvalidOption } from "./InvalidOption.ts"
  * | `finalWrite` | 3 s | the hooks of the phase `finalWrite`, when the tasks are gone |
  * | `closing` | 1 s | the hooks of the phase `closing`, the last of all |
  * | `extension` | `"none"` | how much more time a stop may be given in all with `Shutdown.extend` |
+ * | `run` | `"none"` | one run of `Task.after`, `Task.every`, `Task.cron` or a `Timer` |
  *
  * `hookStop`, `drain` and `taskStop` lie inside `appStop`, and `appStop` inside
  * `hostStop`. `announce`, `appStop`, `finalWrite` and `closing` come one after the
@@ -54,10 +55,11 @@ export interface LimitOptions {
   readonly finalWrite?: Duration.Input | undefined
   readonly closing?: Duration.Input | undefined
   readonly extension?: Duration.Input | "none" | undefined
+  readonly run?: Duration.Input | "none" | undefined
 }
 
 /**
- * The limits in force, in milliseconds. `undefined` means no limit (`appStart`),
+ * The limits in force, in milliseconds. `undefined` means no limit (`appStart`, `run`),
  * no wait (`drain`) or no more time (`extension`).
  *
  * @category models
@@ -74,6 +76,7 @@ export interface Limits {
   readonly finalWrite: number
   readonly closing: number
   readonly extension: number | undefined
+  readonly run: number | undefined
 }
 
 /**
@@ -84,9 +87,10 @@ export interface Limits {
  * ```ts import.meta.vitest
  * import { Limits } from "@ambit/core"
  *
- * const { announce, appStart, appStop, closing, drain, extension, finalWrite, hookStop, hostStop, taskStop } = Limits.defaults
+ * const { announce, appStart, appStop, closing, drain, finalWrite, hookStop, hostStop, taskStop } = Limits.defaults
  * ;[hostStop, appStart, appStop, hookStop, drain, taskStop] // => [30000, 20000, 10000, 5000, 2000, 5000]
- * ;[announce, finalWrite, closing, extension] // => [2000, 3000, 1000, undefined]
+ * ;[announce, finalWrite, closing] // => [2000, 3000, 1000]
+ * ;[Limits.defaults.extension, Limits.defaults.run] // => [undefined, undefined]
  * ```
  *
  * @category constructors
@@ -102,7 +106,8 @@ export const defaults: Limits = {
   taskStop: 5000,
   finalWrite: 3000,
   closing: 1000,
-  extension: undefined
+  extension: undefined,
+  run: undefined
 }
 
 /**
@@ -131,8 +136,11 @@ export const names = {
   taskStop: "taskStop",
   finalWrite: "finalWrite",
   closing: "closing",
-  extension: "extension"
+  extension: "extension",
+  run: "run"
 } as const
+
+const optional: ReadonlyArray<keyof Limits> = ["appStart", "drain", "extension", "run"]
 
 /**
  * The limits around. A service can be given anything, so they are checked.
@@ -143,7 +151,7 @@ export const around: Effect.Effect<Limits, InvalidOption> = Effect.flatMap(
   Limits,
   (limits): Effect.Effect<Limits, InvalidOption> => {
     const bad = Object.values(names)
-      .filter((name) => limits[name] !== undefined || (name !== "appStart" && name !== "drain" && name !== "extension"))
+      .filter((name) => limits[name] !== undefined || !optional.includes(name))
       .map((name) => checkLimit(`${name} of the Limits`, limits[name]!))
       .find(Result.isFailure)
     return bad === undefined ? Effect.succeed(limits) : Effect.fail(bad.failure)
@@ -223,13 +231,14 @@ export const config: Config.Config<LimitOptions> = Config.all({
   taskStop: limit("taskStop"),
   finalWrite: limit("finalWrite"),
   closing: limit("closing"),
-  extension: limitOrNone("extension")
+  extension: limitOrNone("extension"),
+  run: limitOrNone("run")
 }).pipe(Config.nested("ambit"))
 
 /**
  * Sets limits from environment variables: `AMBIT_HOST_STOP`, `AMBIT_ANNOUNCE`,
  * `AMBIT_APP_START`, `AMBIT_APP_STOP`, `AMBIT_HOOK_STOP`, `AMBIT_DRAIN`,
- * `AMBIT_TASK_STOP`, `AMBIT_FINAL_WRITE`, `AMBIT_CLOSING`, `AMBIT_EXTENSION`.
+ * `AMBIT_TASK_STOP`, `AMBIT_FINAL_WRITE`, `AMBIT_CLOSING`, `AMBIT_EXTENSION`, `AMBIT_RUN`.
  *
  * **Details**
  *

@@ -19,9 +19,10 @@ import { type Counts, countsOf, keepCounts } from "./internal/counts.ts"
  * | `completed` | it ended by itself while the scope was stopping |
  * | `interrupted` | it was interrupted, and its clean-up has run |
  * | `failed` | it failed, or its clean-up did |
+ * | `timedOut` | it was interrupted by its own limit, `within` |
  * | `killed` | its thread was ended |
  * | `abandoned` | it did not end within its limit, and may still run |
- * | `neverStarted` | it was spawned deferred and stopped before its first step |
+ * | `neverStarted` | it was spawned deferred or delayed, and stopped before its first step |
  *
  * @category models
  * @since 0.1.0
@@ -30,6 +31,7 @@ export const TaskOutcome = Schema.Literals([
   "completed",
   "interrupted",
   "failed",
+  "timedOut",
   "killed",
   "abandoned",
   "neverStarted"
@@ -239,12 +241,12 @@ export class ShutdownReport extends Schema.Class<ShutdownReport>("@ambit/core/Sh
 }) {
   /**
    * Whether everything ended in time and nothing failed: no task `failed`,
-   * `killed` or `abandoned`, every hook `completed`, every app `stopped` with
+   * `timedOut`, `killed` or `abandoned`, every hook `completed`, every app `stopped` with
    * its resources `released`.
    */
   get clean(): boolean {
-    const { abandoned, failed, killed } = countsOf(this)
-    return abandoned + failed + killed === 0 &&
+    const { abandoned, failed, killed, timedOut } = countsOf(this)
+    return abandoned + failed + killed + timedOut === 0 &&
       this.hooks.every((hook) => hook.outcome === "completed") &&
       this.apps.every((app) => app.outcome === "stopped" && app.resources === "released")
   }

@@ -4,7 +4,9 @@
  * @since 0.1.0
  */
 import type * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import type * as Cron from "effect/Cron"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
@@ -12,12 +14,19 @@ import type * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
 import * as Option from "effect/Option"
 import { hasProperty } from "effect/Predicate"
+import * as Result from "effect/Result"
+import { checkDelay, checkPeriod } from "./internal/limit.ts"
+import { oneRun, runLimitOf, spawnLimited } from "./internal/limitedTask.ts"
+import { joinPath } from "./internal/names.ts"
+import { checkCron, cronTick, everyTick, keepRuns, noRuns, repeating, runsOf, type Tick } from "./internal/runs.ts"
 import { handed, spawn as spawnIn } from "./internal/spawn.ts"
-import { CurrentScope, CurrentTask, TaskTypeId } from "./internal/state.ts"
+import { CurrentScope, CurrentTask, type ScopeImpl, TaskImpl, TaskTypeId } from "./internal/state.ts"
 import type { InvalidOption } from "./InvalidOption.ts"
+import { around } from "./Limits.ts"
 import type { ScopeClosed } from "./ScopeClosed.ts"
 import type { ShutdownReport, StopPhase, TaskKind, TaskOutcome } from "./ShutdownReport.ts"
 import type { TaskScope } from "./TaskScope.ts"
+import type { TimeLimitExceeded } from "./TimeLimitExceeded.ts"
 
 /**
  * What happens when a task fails.
@@ -47,7 +56,7 @@ export type OnFailure = "report" | "stopApp" | "stopHost" | "ignore"
  *
  * **Details**
  *
- * - `Pending`: spawned with `startImmediately: false`, and its first step has not come.
+ * - `Pending`: spawned with `startImmediately: false` or with `after`, and its first step has not come.
  * - `Running`
  * - `Stopping`: it was asked to stop, for `reason`.
  * - `Abandoned`: it did not stop within its limit. It may still run.
@@ -140,6 +149,10 @@ export interface Task<out A = unknown, out E = unknown> {
  *   `interrupting` (the default) is after hooks and drain; `stopping` is at once, for
  *   what takes work in, and for delayed work that should not begin any more. After
  *   the announcement, one of these is refused with `ScopeClosed`.
+ * - `within`: how long it may run, or `"none"`. When it has not ended by then it is
+ *   interrupted, it fails with `TimeLimitExceeded`, and its outcome is `timedOut`; see `TimeLimit`, which can
+ *   also stop the clock. With `every` and `cron` it is the limit of each run. `run` of the `Limits` is the default there and
+ *   with `after`; a plain task has none.
  *
  * @category models
  * @since 0.1.0
@@ -150,6 +163,55 @@ export interface SpawnOptions {
   readonly onFailure?: OnFailure | undefined
   readonly stopWithin?: Duration.Input | undefined
   readonly stopAt?: "stopping" | "interrupting" | undefined
+  readonly within?: Duration.Input | "none" | undefined
+}
+
+/**
+ * Options without a limit, so that the task cannot fail with `TimeLimitExceeded`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface UnlimitedOptions extends SpawnOptions {
+  readonly within?: "none" | undefined
+}
+
+/**
+ * What a task with a schedule is spawned with.
+ *
+ * **Details**
+ *
+ * `timeZone` is that of the schedule, such as `"Europe/Oslo"`; that of the process by default.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface CronOptions extends SpawnOptions {
+  readonly timeZone?: string | undefined
+}
+
+/**
+ * How a run of a repeated task ended.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type RunOutcome = "completed" | "failed" | "timedOut" | "interrupted"
+
+/**
+ * How many runs a repeated task has had.
+ *
+ * **Details**
+ *
+ * Those that have ended are counted by their outcome. `skipped` are those that did not take place, since
+ * the run before them took too long.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Runs extends Readonly<Record<RunOutcome, number>> {
+  readonly started: number
+  readonly skipped: number
 }
 
 /**
@@ -172,7 +234,9 @@ export interface TaskFailure {
  *
  * - `Started`, then `Ended` with its outcome and the milliseconds it lived
  *   (`late` when it had been abandoned before).
- * - `Failed` comes before the `Ended` of a failed task and carries the cause.
+ * - `Failed` comes before the `Ended` of a task that failed or timed out, or before the `RunEnded` of such a run,
+ *   and carries the cause.
+ * - `RunEnded`: a run of `every`, `cron` or a `Timer` is over, after `took` milliseconds.
  * - `Stopping`: a task was asked to stop. `Abandoned`: it did not in time.
  * - `ScopeStopping` and `ScopeClosed` tell the same of a scope.
  * - `AppState` tells every change of the state of an app.
@@ -198,6 +262,14 @@ export type TaskEvent =
     readonly outcome: TaskOutcome
     readonly after: number
     readonly late: boolean
+  }
+  | {
+    readonly _tag: "RunEnded"
+    readonly path: string
+    readonly kind: TaskKind
+    readonly run: number
+    readonly outcome: RunOutcome
+    readonly took: number
   }
   | { readonly _tag: "ScopeStopping"; readonly path: string; readonly reason: string }
   | { readonly _tag: "ScopeClosed"; readonly path: string; readonly report: ShutdownReport }
@@ -247,7 +319,8 @@ export const isTask = (u: unknown): u is Task => hasProperty(u, TaskTypeId)
  * Fails with `ScopeClosed` when the scope is stopping or closed, and the effect
  * never runs. Fails with `InvalidOption` for a name that is empty, contains `/` or
  * ends in `#` and a number, and for a limit that is not positive or above the scope's. A failure of
- * the task itself is logged once and handled as `onFailure` says.
+ * the task itself is logged once and handled as `onFailure` says. So is the end of its limit, as a warning, and at
+ * most one a minute for tasks of one name: the others are at level Debug.
  *
  * **Gotchas**
  *
@@ -278,9 +351,18 @@ export const spawn: {
    * @category constructors
    * @since 0.1.0
    */
-  (name: string, options?: SpawnOptions): <A, E, R>(
+  (name: string, options?: UnlimitedOptions): <A, E, R>(
     effect: Effect.Effect<A, E, R>
   ) => Effect.Effect<Task<A, E>, ScopeClosed | InvalidOption, R | TaskScope>
+  /**
+   * Starts an effect as a named task with a limit. Data-last.
+   *
+   * @category constructors
+   * @since 0.1.0
+   */
+  (name: string, options?: SpawnOptions): <A, E, R>(
+    effect: Effect.Effect<A, E, R>
+  ) => Effect.Effect<Task<A, E | TimeLimitExceeded>, ScopeClosed | InvalidOption, R | TaskScope>
   /**
    * Starts an effect as a named task of the scope around it, and gives its
    * handle. See `spawn`.
@@ -291,8 +373,19 @@ export const spawn: {
   <A, E, R>(
     effect: Effect.Effect<A, E, R>,
     name: string,
-    options?: SpawnOptions
+    options?: UnlimitedOptions
   ): Effect.Effect<Task<A, E>, ScopeClosed | InvalidOption, R | TaskScope>
+  /**
+   * Starts an effect as a named task with a limit. See `spawn`.
+   *
+   * @category constructors
+   * @since 0.1.0
+   */
+  <A, E, R>(
+    effect: Effect.Effect<A, E, R>,
+    name: string,
+    options?: SpawnOptions
+  ): Effect.Effect<Task<A, E | TimeLimitExceeded>, ScopeClosed | InvalidOption, R | TaskScope>
 } = dual(
   (args) => Effect.isEffect(args[0]),
   <A, E, R>(
@@ -302,9 +395,300 @@ export const spawn: {
   ): Effect.Effect<Task<A, E>, ScopeClosed | InvalidOption, R | TaskScope> =>
     Effect.withFiber((fiber) => {
       const context = fiber.context as Context.Context<any>
-      return handed(spawnIn(Context.getUnsafe(context, CurrentScope), context, effect, name, options))
+      const spawned = spawnLimited(Context.getUnsafe(context, CurrentScope), context, effect, name, options)
+      return handed(spawned) as Effect.Effect<Task<A, E>, ScopeClosed | InvalidOption>
     })
 )
+
+type Spawned<A, E, R> = Effect.Effect<Task<A, E | TimeLimitExceeded>, ScopeClosed | InvalidOption, R | TaskScope>
+
+/**
+ * Starts an effect as a named task, after a delay.
+ *
+ * **When to use**
+ *
+ * Use for work that is due later and belongs to the scope until then.
+ *
+ * **Details**
+ *
+ * Until the delay has passed, the task is `Pending`, and stopping it makes it `neverStarted`. With
+ * `stopAt: "stopping"` it does not begin any more once a stop is announced. `within` is counted from its begin.
+ *
+ * **Interruption**
+ *
+ * As with `spawn`: its scope owns the task, also during the delay.
+ *
+ * **Failure**
+ *
+ * As `spawn`. Fails with `InvalidOption` as well for a delay below zero, without end, or that is none.
+ *
+ * **Example** (A reminder that a stop comes before)
+ *
+ * ```ts import.meta.vitest
+ * import { Task, TaskScope } from "@ambit/core"
+ * import { Effect } from "effect"
+ *
+ * const program = Effect.gen(function*() {
+ *   const scope = yield* TaskScope.TaskScope
+ *   const remind = yield* Effect.log("lunch").pipe(Task.after("remind", "1 hour", { stopAt: "stopping" }))
+ *   const report = yield* TaskScope.close(scope)
+ *   return [remind.path, report.tasks[0]?.outcome]
+ * })
+ * await Effect.runPromise(Effect.provide(program, TaskScope.layer("app"))) // => ["app/remind", "neverStarted"]
+ * ```
+ *
+ * @category repeating
+ * @since 0.1.0
+ */
+export const after: {
+  /**
+   * Starts an effect as a named task, after a delay. Data-last.
+   *
+   * @category repeating
+   * @since 0.1.0
+   */
+  (name: string, delay: Duration.Input, options?: SpawnOptions): <A, E, R>(
+    effect: Effect.Effect<A, E, R>
+  ) => Spawned<A, E, R>
+  /**
+   * Starts an effect as a named task, after a delay. See `after`.
+   *
+   * @category repeating
+   * @since 0.1.0
+   */
+  <A, E, R>(
+    effect: Effect.Effect<A, E, R>,
+    name: string,
+    delay: Duration.Input,
+    options?: SpawnOptions
+  ): Spawned<A, E, R>
+} = dual(
+  (args) => Effect.isEffect(args[0]),
+  <A, E, R>(
+    effect: Effect.Effect<A, E, R>,
+    name: string,
+    delay: Duration.Input,
+    options?: SpawnOptions
+  ): Spawned<A, E, R> =>
+    Effect.gen(function*() {
+      const { context, scope } = yield* place<R>()
+      const millis = yield* Effect.fromResult(checkDelay(`delay of task "${joinPath(scope.path, name, 1)}"`, delay))
+      const limit = yield* Effect.fromResult(runLimitOf(scope, name, options, (yield* around).run))
+      const run = oneRun(effect, limit, (task) => `Task ${task.path}`)
+      return yield* handed(spawnIn(scope, context, run, name, options, Effect.sleep(millis)))
+    })
+)
+
+/** Where a task is spawned, and with what. */
+const place = <R>() =>
+  Effect.withFiber((fiber) => {
+    const context = fiber.context as Context.Context<R | TaskScope>
+    return Effect.succeed({ context, scope: Context.getUnsafe(context as Context.Context<any>, CurrentScope) })
+  })
+
+/** Starts a task that runs at the ticks. */
+const spawnRuns = <A, E, R>(
+  effect: Effect.Effect<A, E, R>,
+  name: string,
+  options: SpawnOptions | undefined,
+  tickIn: (scope: ScopeImpl, clock: Clock.Clock) => Result.Result<Tick, InvalidOption>
+): Spawned<never, E, R> =>
+  Effect.gen(function*() {
+    const { context, scope } = yield* place<R>()
+    const tick = yield* Effect.fromResult(tickIn(scope, Context.get(context, Clock.Clock)))
+    const limit = yield* Effect.fromResult(runLimitOf(scope, name, options, (yield* around).run))
+    const counts = noRuns()
+    const task = yield* handed(spawnIn(scope, context, repeating(effect, tick, counts, limit), name, options))
+    keepRuns(task, counts)
+    return task as TaskImpl<never, E | TimeLimitExceeded>
+  })
+
+/**
+ * Starts a named task that runs an effect again and again, after each period.
+ *
+ * **When to use**
+ *
+ * Use for what is done regularly as long as the scope is open: poll, sweep, flush.
+ *
+ * **Details**
+ *
+ * The n-th time is exactly n periods after the begin, however long the runs take. A run begins when the one before
+ * it has ended: two never overlap. A time that comes during a run is skipped, and `runs` counts it. A run that
+ * fails is logged and told to the failure hooks, and the next one comes at its time; with
+ * `onFailure: "stopApp"` or `"stopHost"` it ends the task.
+ *
+ * **Ordering**
+ *
+ * The first run is one period after the begin.
+ *
+ * **Interruption**
+ *
+ * A stop ends the task, with the run that is going on.
+ *
+ * **Failure**
+ *
+ * As `spawn`. Fails with `InvalidOption` as well for a period that is not above zero. A run without a limit that
+ * takes more than a minute is named in a warning; `within: "none"` says that it may.
+ *
+ * **Gotchas**
+ *
+ * A run that always takes a little longer than the period takes place at every other time.
+ *
+ * **Example** (Never late)
+ *
+ * ```ts import.meta.vitest
+ * import { Task, TaskScope } from "@ambit/core"
+ * import { Clock, Effect, Option } from "effect"
+ * import { TestClock } from "effect/testing"
+ *
+ * const seen: Array<number> = []
+ * const note = Effect.map(Clock.currentTimeMillis, (now) => seen.push(now))
+ *
+ * const program = Effect.gen(function*() {
+ *   const poll = yield* Effect.andThen(note, Effect.sleep("300 millis")).pipe(Task.every("poll", "1 second"))
+ *   yield* TestClock.adjust("3500 millis")
+ *   return Option.map(Task.runs(poll), ({ completed, skipped }) => [completed, skipped])
+ * })
+ * await Effect.runPromise(
+ *   program.pipe(Effect.provide(TaskScope.layer("app")), Effect.provide(TestClock.layer()))
+ * ) // => Option.some([3, 0])
+ * seen // => [1000, 2000, 3000]
+ * ```
+ *
+ * @see `Timer` for one that is started, restarted and stopped at will
+ * @category repeating
+ * @since 0.1.0
+ */
+export const every: {
+  /**
+   * Starts a named task that runs an effect after each period. Data-last.
+   *
+   * @category repeating
+   * @since 0.1.0
+   */
+  (name: string, period: Duration.Input, options?: SpawnOptions): <A, E, R>(
+    effect: Effect.Effect<A, E, R>
+  ) => Spawned<never, E, R>
+  /**
+   * Starts a named task that runs an effect after each period. See `every`.
+   *
+   * @category repeating
+   * @since 0.1.0
+   */
+  <A, E, R>(
+    effect: Effect.Effect<A, E, R>,
+    name: string,
+    period: Duration.Input,
+    options?: SpawnOptions
+  ): Spawned<never, E, R>
+} = dual(
+  (args) => Effect.isEffect(args[0]),
+  <A, E, R>(
+    effect: Effect.Effect<A, E, R>,
+    name: string,
+    period: Duration.Input,
+    options?: SpawnOptions
+  ): Spawned<never, E, R> =>
+    spawnRuns(effect, name, options, (scope) =>
+      Result.map(checkPeriod(`period of task "${joinPath(scope.path, name, 1)}"`, period), everyTick))
+)
+
+/**
+ * Starts a named task that runs an effect at the times of a schedule.
+ *
+ * **When to use**
+ *
+ * Use for what belongs to a time of the day or a day of the week.
+ *
+ * **Details**
+ *
+ * The schedule is a cron expression of five fields, or of six with seconds in front, or a `Cron` of Effect. Without
+ * `timeZone` it is in the time zone of the process. Runs are as with `every`: never two at once, and a time that comes
+ * during a run is skipped and counted.
+ *
+ * When clocks go forward, a time in the missing hour is taken an hour later. When they go back, a time in the
+ * repeated hour is taken once, the first time; a `Cron` with `onDstOverlap` says otherwise.
+ *
+ * **Interruption**
+ *
+ * A stop ends the task, with the run that is going on.
+ *
+ * **Failure**
+ *
+ * As `every`. Fails with `InvalidOption` for a schedule or time zone that cannot be read, and for a
+ * schedule that no day meets, such as the 30th of February.
+ *
+ * **Gotchas**
+ *
+ * Nothing looks at the wall clock while the task waits. When somebody sets the clock forward, or the machine has slept,
+ * a time that has passed in between is taken when the wait ends. When somebody sets it back by more than a minute,
+ * the schedule goes on from there.
+ *
+ * **Example** (At half past eight on working days)
+ *
+ * ```ts import.meta.vitest
+ * import { Task, TaskScope } from "@ambit/core"
+ * import { Clock, Effect } from "effect"
+ * import { TestClock } from "effect/testing"
+ *
+ * const seen: Array<string> = []
+ * const report = Effect.map(Clock.currentTimeMillis, (now) => seen.push(new Date(now).toISOString()))
+ *
+ * const program = Effect.gen(function*() {
+ *   yield* TestClock.setTime(Date.parse("2026-03-27T00:00:00Z"))
+ *   yield* report.pipe(Task.cron("report", "30 8 * * mon-fri", { timeZone: "Europe/Oslo" }))
+ *   yield* TestClock.adjust("4 days")
+ * })
+ * await Effect.runPromise(program.pipe(Effect.provide(TaskScope.layer("app")), Effect.provide(TestClock.layer())))
+ * seen // => ["2026-03-27T07:30:00.000Z", "2026-03-30T06:30:00.000Z"]
+ * ```
+ *
+ * @category repeating
+ * @since 0.1.0
+ */
+export const cron: {
+  /**
+   * Starts a named task that runs an effect at the times of a schedule. Data-last.
+   *
+   * @category repeating
+   * @since 0.1.0
+   */
+  (name: string, schedule: string | Cron.Cron, options?: CronOptions): <A, E, R>(
+    effect: Effect.Effect<A, E, R>
+  ) => Spawned<never, E, R>
+  /**
+   * Starts a named task that runs an effect at the times of a schedule. See `cron`.
+   *
+   * @category repeating
+   * @since 0.1.0
+   */
+  <A, E, R>(
+    effect: Effect.Effect<A, E, R>,
+    name: string,
+    schedule: string | Cron.Cron,
+    options?: CronOptions
+  ): Spawned<never, E, R>
+} = dual(
+  (args) => Effect.isEffect(args[0]),
+  <A, E, R>(
+    effect: Effect.Effect<A, E, R>,
+    name: string,
+    schedule: string | Cron.Cron,
+    options?: CronOptions
+  ): Spawned<never, E, R> =>
+    spawnRuns(effect, name, options, (scope, clock) => {
+      const task = `task "${joinPath(scope.path, name, 1)}"`
+      return Result.map(checkCron(task, schedule, options?.timeZone, clock.currentTimeMillisUnsafe()), cronTick)
+    })
+)
+
+/**
+ * How many runs a repeated task has had so far; `None` for another task.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const runs = (self: Task): Option.Option<Runs> => Option.fromUndefinedOr(runsOf(self))
 
 /**
  * The task that the current fiber belongs to, if any.

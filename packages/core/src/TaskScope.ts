@@ -43,6 +43,7 @@ import { makeScope } from "./internal/makeScope.ts"
 import { checkName, joinPath } from "./internal/names.ts"
 import { say } from "./internal/say.ts"
 import { shown } from "./internal/shown.ts"
+import { spawnLimited } from "./internal/limitedTask.ts"
 import { handed, refusal, spawn as spawnImpl } from "./internal/spawn.ts"
 import {
   allTasksOf,
@@ -58,7 +59,8 @@ import { InvalidOption } from "./InvalidOption.ts"
 import { Limits } from "./Limits.ts"
 import type { ScopeClosed } from "./ScopeClosed.ts"
 import { formatMillis, type ShutdownReport, stuckPaths } from "./ShutdownReport.ts"
-import type { SpawnOptions, Task, TaskEvent, TaskFailure } from "./Task.ts"
+import type { SpawnOptions, Task, TaskEvent, TaskFailure, UnlimitedOptions } from "./Task.ts"
+import type { TimeLimitExceeded } from "./TimeLimitExceeded.ts"
 
 /**
  * A scope that owns tasks.
@@ -450,9 +452,18 @@ export const spawn: {
    * @category operations
    * @since 0.1.0
    */
-  (self: TaskScope, name: string, options?: SpawnOptions): <A, E, R>(
+  (self: TaskScope, name: string, options?: UnlimitedOptions): <A, E, R>(
     effect: Effect.Effect<A, E, R>
   ) => Effect.Effect<Task<A, E>, ScopeClosed | InvalidOption, Exclude<R, TaskScope>>
+  /**
+   * Starts an effect as a named task with a limit. Data-last, on the effect.
+   *
+   * @category operations
+   * @since 0.1.0
+   */
+  (self: TaskScope, name: string, options?: SpawnOptions): <A, E, R>(
+    effect: Effect.Effect<A, E, R>
+  ) => Effect.Effect<Task<A, E | TimeLimitExceeded>, ScopeClosed | InvalidOption, Exclude<R, TaskScope>>
   /**
    * Starts an effect as a named task of this scope. See `spawn`.
    *
@@ -463,8 +474,20 @@ export const spawn: {
     self: TaskScope,
     effect: Effect.Effect<A, E, R>,
     name: string,
-    options?: SpawnOptions
+    options?: UnlimitedOptions
   ): Effect.Effect<Task<A, E>, ScopeClosed | InvalidOption, Exclude<R, TaskScope>>
+  /**
+   * Starts an effect as a named task with a limit. See `spawn`.
+   *
+   * @category operations
+   * @since 0.1.0
+   */
+  <A, E, R>(
+    self: TaskScope,
+    effect: Effect.Effect<A, E, R>,
+    name: string,
+    options?: SpawnOptions
+  ): Effect.Effect<Task<A, E | TimeLimitExceeded>, ScopeClosed | InvalidOption, Exclude<R, TaskScope>>
 } = dual(
   (args) => Effect.isEffect(args[1]) || Effect.isEffect(args[0]),
   <A, E, R>(
@@ -479,7 +502,8 @@ export const spawn: {
       ? [args[0], args[1] as Effect.Effect<A, E, R>]
       : [args[1] as TaskScope, args[0]]
     return Effect.withFiber((fiber) => {
-      return handed(spawnImpl(impl(self), fiber.context as Context.Context<any>, effect, args[2], args[3]))
+      const spawned = spawnLimited(impl(self), fiber.context as Context.Context<any>, effect, args[2], args[3])
+      return handed(spawned) as Effect.Effect<Task<A, E>, ScopeClosed | InvalidOption>
     })
   }
 )
@@ -494,8 +518,13 @@ export interface Spawner<in R = never> {
   <A, E>(
     effect: Effect.Effect<A, E, R | TaskScope>,
     name: string,
-    options?: SpawnOptions
+    options?: UnlimitedOptions
   ): Result.Result<Task<A, E>, ScopeClosed | InvalidOption>
+  <A, E>(
+    effect: Effect.Effect<A, E, R | TaskScope>,
+    name: string,
+    options?: SpawnOptions
+  ): Result.Result<Task<A, E | TimeLimitExceeded>, ScopeClosed | InvalidOption>
 }
 
 /**
@@ -532,13 +561,17 @@ export interface Spawner<in R = never> {
  * @since 0.1.0
  */
 export const runtime = <R = never>(self: TaskScope): Effect.Effect<Spawner<R>, never, R> =>
-  Effect.map(Effect.context<R>(), (context): Spawner<R> => (effect, name, options) => {
-    const scope = impl(self)
-    const spawned = spawnImpl(scope, context as Context.Context<any>, effect, name, options)
-    if (spawned instanceof TaskImpl) return Result.succeed(spawned)
-    say(context, "Warn", spawned.message, { scope: scope.path })
-    return Result.fail(spawned)
-  })
+  Effect.map(
+    Effect.context<R>(),
+    (context): Spawner<R> =>
+    <A, E>(effect: Effect.Effect<A, E, R | TaskScope>, name: string, options?: SpawnOptions) => {
+      const scope = impl(self)
+      const spawned = spawnLimited(scope, context as Context.Context<any>, effect, name, options)
+      if (spawned instanceof TaskImpl) return Result.succeed(spawned as Task<A, E>)
+      say(context, "Warn", spawned.message, { scope: scope.path })
+      return Result.fail(spawned)
+    }
+  )
 
 /**
  * Runs a body with a scope of its own, and returns its value when all tasks are

@@ -241,9 +241,10 @@ const reportTask = (task: TaskImpl, since: number): TaskReport | undefined => {
     return { ...identity, outcome: "abandoned", ...times, ...(phase.place === undefined ? {} : { place: phase.place }) }
   }
   const exit = task.fiber.pollUnsafe()
-  return phase.outcome !== "failed" || exit === undefined || Exit.isSuccess(exit)
+  const told = phase.outcome === "failed" || phase.outcome === "timedOut"
+  return !told || exit === undefined || Exit.isSuccess(exit)
     ? { ...identity, outcome: phase.outcome, ...times }
-    : { ...identity, outcome: "failed", ...times, error: shownCause(exit.cause) }
+    : { ...identity, outcome: phase.outcome, ...times, error: shownCause(exit.cause) }
 }
 
 /** The lines of some tasks. */

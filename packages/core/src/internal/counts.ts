@@ -14,6 +14,7 @@ export const noCounts = (): Record<TaskOutcome, number> => ({
   neverStarted: 0,
   abandoned: 0,
   failed: 0,
+  timedOut: 0,
   killed: 0
 })
 
@@ -23,6 +24,7 @@ export const addCounts = (a: Counts, b: Counts): Counts => ({
   neverStarted: a.neverStarted + b.neverStarted,
   abandoned: a.abandoned + b.abandoned,
   failed: a.failed + b.failed,
+  timedOut: a.timedOut + b.timedOut,
   killed: a.killed + b.killed
 })
 

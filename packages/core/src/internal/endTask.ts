@@ -23,12 +23,15 @@ import {
   type TaskImpl,
   unlink
 } from "./state.ts"
-import { failuresOf, wasToldIn } from "./told.ts"
+import { keptBack, Throttle } from "./throttle.ts"
+import { type TimedOut, timedOutIn } from "./timedOut.ts"
+import { isTimeout } from "./timeouts.ts"
+import { errorOf, failuresOf, wasToldIn } from "./told.ts"
 
 const outcomeOf = (task: TaskImpl, exit: Exit.Exit<unknown, unknown>): TaskOutcome => {
   if (task.call !== undefined) return task.call.outcome
   if (Exit.isSuccess(exit)) return "completed"
-  if (!Cause.hasInterruptsOnly(exit.cause)) return "failed"
+  if (!Cause.hasInterruptsOnly(exit.cause)) return timedOutIn(task, exit.cause) === undefined ? "failed" : "timedOut"
   const phase = task.phase
   return phase._tag === "Pending" || (phase._tag === "Stopping" && !phase.begun) ? "neverStarted" : "interrupted"
 }
@@ -66,7 +69,9 @@ export const observe = <A, E>(task: TaskImpl<A, E>, exit: Exit.Exit<A, E>, conte
       letGo(scope)
       sayLate(task, before.at, at, outcome, context)
     }
-    if (Exit.isFailure(exit) && outcome === "failed") onFailure(task, exit.cause, at, context)
+    if (Exit.isFailure(exit) && (outcome === "failed" || outcome === "timedOut")) {
+      onFailure(task, exit.cause, at, context)
+    }
     if (listened(scope)) {
       emit(scope, {
         _tag: "Ended",
@@ -101,7 +106,7 @@ const sayLate = (
   })
 }
 
-const nurseryOf = (scope: ScopeImpl): ScopeImpl | undefined => {
+export const nurseryOf = (scope: ScopeImpl): ScopeImpl | undefined => {
   for (let at: ScopeImpl | undefined = scope; at !== undefined; at = at.parent) {
     if (at.nursery) return at
   }
@@ -125,30 +130,61 @@ const consequenceOf = (task: TaskImpl): string => {
   }
 }
 
-const onFailure = (
+/** Says what failed in a task, and what comes of it: the task itself, or one of its runs. */
+export const sayFailure = (
   task: TaskImpl,
+  what: string,
   cause: Cause.Cause<unknown>,
-  at: number,
+  millis: number,
+  consequence: string,
   context: Context.Context<never>
 ): void => {
-  const { scope } = task
   const path = task.path
-  const stopping = scope.state._tag !== "Open"
-  const consequence = consequenceOf(task)
-  const after = formatMillis(at - task.startedAt)
+  const age = formatMillis(millis)
+  const ignored = task.settings.onFailure === "ignore"
+  const timedOut = timedOutIn(task, cause)
+  if (timedOut !== undefined) {
+    const kept = said.turn(task.scope, task.name, now(task.scope.clock))
+    const limit = formatMillis(timedOut.limit)
+    return say(
+      context,
+      ignored || kept === undefined ? "Debug" : "Warn",
+      `${what} timed out: it had not ended after ${limit}, its limit${stillBusy(task, timedOut)}; ` +
+        `${consequence}${keptBack(kept ?? 0)}`,
+      { task: path, limit, age, outcome: "timedOut", consequence }
+    )
+  }
+  const failures = failuresOf(cause)
   // What a job of the task has said is not said twice.
-  const quiet = task.settings.onFailure === "ignore" || failuresOf(cause).every((failure) => wasToldIn(task, failure))
+  const quiet = ignored || failures.every((failure) => wasToldIn(task, failure))
+  const whose = failures.some((failure) => isTimeout(errorOf(failure)))
+    ? " by a timeout of its own code, not by a limit of the task"
+    : ""
   say(
     context,
-    quiet ? "Debug" : stopping ? "Warn" : "Error",
-    `Task ${path} failed after ${after}; ${consequence}`,
-    { task: path, age: after, consequence },
+    quiet ? "Debug" : task.scope.state._tag === "Open" ? "Error" : "Warn",
+    `${what} failed after ${age}${whose}; ${consequence}`,
+    { task: path, age, consequence },
     cause
   )
+}
+
+const said = new Throttle<ScopeImpl>()
+
+const stillBusy = (task: TaskImpl, { left }: TimedOut): string => {
+  for (let call = task.scope.firstCall; call !== undefined; call = call.next) {
+    if (call.task !== undefined && call.taskPath === task.path) return ", and a thread is still busy with it"
+  }
+  return left ? ", and it still cleans up" : ""
+}
+
+/** Tells the failure hooks and those who read the events. */
+export const tellFailure = (task: TaskImpl, cause: Cause.Cause<unknown>, context: Context.Context<never>): void => {
+  const { kind, path, scope } = task
   for (let of: ScopeImpl | undefined = scope; of !== undefined; of = of.parent) {
     for (const hook of of.failureHooks) {
       try {
-        hook({ path, kind: task.kind, cause, onFailure: task.settings.onFailure }, task)
+        hook({ path, kind, cause, onFailure: task.settings.onFailure }, task)
       } catch (defect) {
         say(context, "Error", `A failure hook of ${of.path} threw on task ${path}; the next hook is still called`, {
           task: path
@@ -156,7 +192,19 @@ const onFailure = (
       }
     }
   }
-  if (listened(scope)) emit(scope, { _tag: "Failed", path, kind: task.kind, cause })
+  if (listened(scope)) emit(scope, { _tag: "Failed", path, kind, cause })
+}
+
+const onFailure = (
+  task: TaskImpl,
+  cause: Cause.Cause<unknown>,
+  at: number,
+  context: Context.Context<never>
+): void => {
+  const { scope } = task
+  const stopping = scope.state._tag !== "Open"
+  sayFailure(task, `Task ${task.path}`, cause, at - task.startedAt, consequenceOf(task), context)
+  tellFailure(task, cause, context)
   if (stopping) return
   switch (task.settings.onFailure) {
     case "report":
@@ -164,7 +212,7 @@ const onFailure = (
       return
     case "stopApp":
     case "stopHost": {
-      const reason = `task ${path} failed`
+      const reason = `task ${task.path} ${timedOutIn(task, cause) === undefined ? "failed" : "timed out"}`
       if (scope.owner === undefined) void startClose(scope, { reason })
       else scope.owner[task.settings.onFailure](reason)
     }

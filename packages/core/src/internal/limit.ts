@@ -31,17 +31,18 @@ const read = (value: unknown): number | undefined => {
 export const checkLimit = (
   option: string,
   value: Duration.Input,
-  bound?: Bound
+  bound?: Bound,
+  what = "a limit"
 ): Result.Result<number, InvalidOption> => {
   const millis = read(value)
   if (millis === undefined || Number.isNaN(millis)) {
     return refuse(option, value, "this is not a duration", "Give it one such as \"5 seconds\"")
   }
   if (millis <= 0) {
-    return refuse(option, value, "a limit must be longer than zero", "Give it a duration such as \"5 seconds\"")
+    return refuse(option, value, `${what} must be longer than zero`, "Give it a duration such as \"5 seconds\"")
   }
   if (millis === Infinity) {
-    return refuse(option, value, "a limit must come at some time", "Give it a finite duration such as \"1 hour\"")
+    return refuse(option, value, `${what} must come at some time`, "Give it a finite duration such as \"1 hour\"")
   }
   if (bound !== undefined && millis > bound.millis) {
     return refuse(
@@ -57,6 +58,14 @@ export const checkLimit = (
 /** Checks how long clean-up may take, in milliseconds; zero is no clean-up at all. */
 export const checkGrace = (option: string, value: Duration.Input): Result.Result<number, InvalidOption> =>
   read(value) === 0 ? Result.succeed(0) : checkLimit(option, value)
+
+/** Checks after which time something is to happen, in milliseconds; zero is at once. */
+export const checkDelay = (option: string, value: Duration.Input): Result.Result<number, InvalidOption> =>
+  read(value) === 0 ? Result.succeed(0) : checkLimit(option, value, undefined, "a delay")
+
+/** Checks a time that passes again and again, in milliseconds. */
+export const checkPeriod = (option: string, value: Duration.Input): Result.Result<number, InvalidOption> =>
+  checkLimit(option, value, undefined, "a period")
 
 /** `checkLimit` for a limit that may be switched off. */
 export const checkOptionalLimit = (
@@ -144,7 +153,8 @@ export const resolveLimits = (
       closing: yield* phase("closing"),
       extension: options.extension === undefined
         ? base.extension
-        : yield* checkOptionalLimit(names.extension, options.extension)
+        : yield* checkOptionalLimit(names.extension, options.extension),
+      run: options.run === undefined ? base.run : yield* checkOptionalLimit(names.run, options.run)
     }
     return limits
   })

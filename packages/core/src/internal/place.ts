@@ -9,9 +9,14 @@ const placeOfFrame = (frame: References.StackFrame): string => {
   return found === undefined ? frame.name : `${frame.name} (${found})`
 }
 
+/** The fibers in which others have what they do, so that the place of the one is that of the other. */
+export const standsFor = new WeakMap<Fiber.Fiber<unknown, unknown>, Fiber.Fiber<unknown, unknown>>()
+
 // A fiber that has ended its own work may still wait for the fibers it forked; then the place is in there.
 // `children` is no part of Effect's public type, so it is looked for, not relied on.
 const childOf = (fiber: Fiber.Fiber<unknown, unknown>): Fiber.Fiber<unknown, unknown> | undefined => {
+  const stand = standsFor.get(fiber)
+  if (stand !== undefined) return stand
   if (!("_children" in fiber) || !(fiber._children instanceof Set)) return undefined
   for (const child of fiber._children) {
     if (child.pollUnsafe() === undefined) return child

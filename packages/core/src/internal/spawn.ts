@@ -41,7 +41,8 @@ const oneOf = (option: string, value: unknown, valid: ReadonlyArray<string>): In
     remedy: `Choose one of ${valid.map((choice) => `"${choice}"`).join(", ")}`
   })
 
-const settingsOf = (scope: ScopeImpl, name: string, options: SpawnOptions): Settings | InvalidOption => {
+/** Checks the options of a task and gives what it keeps of them. */
+export const settingsOf = (scope: ScopeImpl, name: string, options: SpawnOptions): Settings | InvalidOption => {
   const task = joinPath(scope.path, name, 1)
   const onFailure = options.onFailure ?? "report"
   const early = options.stopAt === "stopping"
@@ -64,19 +65,22 @@ export const spawn = <A, E, R>(
   context: Context.Context<R>,
   effect: Effect.Effect<A, E, R>,
   name: string,
-  options: SpawnOptions | undefined
+  options: SpawnOptions | undefined,
+  /** What the task waits for before it begins. */
+  delay?: Effect.Effect<void>
 ): TaskImpl<A, E> | ScopeClosed | InvalidOption => {
   if (!isValidName(name)) {
     const checked = checkName(`a task of "${scope.path}"`, name)
     if (Result.isFailure(checked)) return checked.failure
   }
   if (options === undefined || options === null) {
-    return fork(scope, context, effect, name, scope.defaultForeground, defaultSettings, false)
+    return fork(scope, context, effect, name, scope.defaultForeground, defaultSettings, delay)
   }
   const settings = settingsOf(scope, name, options)
   if (settings instanceof InvalidOption) return settings
   const foreground = options.kind === undefined ? scope.defaultForeground : options.kind === "foreground"
-  return fork(scope, context, effect, name, foreground, settings, options.startImmediately === false)
+  const aTurnLater = options.startImmediately === false ? Effect.yieldNow : undefined
+  return fork(scope, context, effect, name, foreground, settings, delay ?? aTurnLater)
 }
 
 /** What came of `spawn`, for an effect to give. */
@@ -100,12 +104,12 @@ const fork = <A, E, R>(
   name: string,
   foreground: boolean,
   settings: Settings,
-  deferred: boolean
+  delay: Effect.Effect<void> | undefined
 ): TaskImpl<A, E> | ScopeClosed => {
   const refusing = refusingScope(scope, settings.early)
   if (refusing !== undefined) return refusalBy(refusing, joinPath(scope.path, name, 1))
   const ordinal = scope.names.take(name)
-  const late = deferred || depth >= deepest
+  const before = delay ?? (depth >= deepest ? Effect.yieldNow : undefined)
   const task = new TaskImpl<A, E>(
     scope,
     name,
@@ -113,7 +117,7 @@ const fork = <A, E, R>(
     foreground,
     settings,
     now(scope.clock),
-    late ? pending : running
+    before === undefined ? running : pending
   )
   if (settings.stopWithin !== undefined) scope.ownLimits = true
   if (settings.early) scope.earlyTasks = true
@@ -124,7 +128,9 @@ const fork = <A, E, R>(
 
   depth++
   try {
-    task.fiber = Effect.runForkWith(taskContext)(late ? startLater(task, effect) : effect)
+    task.fiber = Effect.runForkWith(taskContext)(
+      before === undefined ? effect : startAfter(before, task, effect)
+    )
   } finally {
     depth--
   }
@@ -168,8 +174,12 @@ export const observeLater = <A, E>(task: TaskImpl<A, E>): void => {
   task.fiber.addObserver((exit) => observe(task, exit, task.fiber.context))
 }
 
-const startLater = <A, E, R>(task: TaskImpl<A, E>, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.flatMap(Effect.yieldNow, () => {
+const startAfter = <A, E, R>(
+  before: Effect.Effect<void>,
+  task: TaskImpl<A, E>,
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.flatMap(before, () => {
     // Interruption ends the task in the line above, so here it has begun.
     if (task.phase._tag === "Pending") task.phase = running
     return effect
