@@ -212,7 +212,7 @@ describe("limits", () => {
         finalWrite: 2000,
         closing: 1000,
         extension: undefined,
-      run: undefined
+        run: undefined
       })
     }))
 

@@ -16,7 +16,9 @@ describe("a shutdown report", () => {
     const withTask = (outcome: ShutdownReport.TaskOutcome) =>
       new ShutdownReport.ShutdownReport({ ...empty, tasks: [task(outcome, 1)] }).clean
     assert.deepStrictEqual(
-      (["completed", "interrupted", "neverStarted", "failed", "timedOut", "killed", "abandoned"] as const).map(withTask),
+      (["completed", "interrupted", "neverStarted", "failed", "timedOut", "killed", "abandoned"] as const).map(
+        withTask
+      ),
       [true, true, true, false, false, false, false]
     )
     const hook = { path: "hub/a/flush", took: 1, within: 5 }

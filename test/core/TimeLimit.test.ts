@@ -18,7 +18,10 @@ const timed = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.gen(function*() {
     const begin = yield* Clock.currentTimeMillis
     const fiber = yield* Effect.forkChild(
-      Effect.flatMap(Effect.result(effect), (result) => Effect.map(Clock.currentTimeMillis, (now) => ({ result, now }))),
+      Effect.flatMap(
+        Effect.result(effect),
+        (result) => Effect.map(Clock.currentTimeMillis, (now) => ({ result, now }))
+      ),
       { startImmediately: true }
     )
     yield* TestClock.adjust("10 seconds")
@@ -48,7 +51,10 @@ describe("a limit", () => {
       assert.deepStrictEqual(yield* timed(TimeLimit.within(sleep(100), 100)), ["done", 100])
       assert.deepStrictEqual(yield* timed(TimeLimit.within(Effect.succeed(1), 100)), [1, 0])
       assert.deepStrictEqual(yield* timed(TimeLimit.within(Effect.fail("no"), 100)), ["no", 0])
-      assert.deepStrictEqual(yield* timed(TimeLimit.within(Effect.andThen(sleep(5), Effect.fail("no")), 100)), ["no", 5])
+      assert.deepStrictEqual(yield* timed(TimeLimit.within(Effect.andThen(sleep(5), Effect.fail("no")), 100)), [
+        "no",
+        5
+      ])
     }))
 
   it.effect("J2: of 200 ms that is frozen for 300 ms does not end it", () =>
@@ -250,7 +256,7 @@ describe("a limit", () => {
 
 describe("what a limit has interrupted", () => {
   const stuck = Effect.fn("stuck")(function*() {
-    yield* Effect.uninterruptible(Effect.never)
+    return yield* Effect.uninterruptible(Effect.never)
   })
 
   it.effect("has run its clean-up when that waits for nothing", () =>

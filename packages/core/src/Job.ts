@@ -27,7 +27,7 @@
  *
  * @since 0.1.0
  */
-import * as Cause from "effect/Cause"
+import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
@@ -36,7 +36,7 @@ import * as Fiber from "effect/Fiber"
 import { hasProperty, isPromiseLike } from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Blocking from "./Blocking.ts"
-import { BlockingError } from "./BlockingError.ts"
+import { type BlockingError } from "./BlockingError.ts"
 import { type BlockingFunction, isBlockingFunction } from "./BlockingFunction.ts"
 import { liveClock, now } from "./internal/clock.ts"
 import { checkOptionalLimit } from "./internal/limit.ts"

@@ -140,7 +140,7 @@ export const names = {
   run: "run"
 } as const
 
-const optional: ReadonlyArray<keyof Limits> = ["appStart", "drain", "extension", "run"]
+const optional: ReadonlySet<keyof Limits> = new Set(["appStart", "drain", "extension", "run"])
 
 /**
  * The limits around. A service can be given anything, so they are checked.
@@ -151,7 +151,7 @@ export const around: Effect.Effect<Limits, InvalidOption> = Effect.flatMap(
   Limits,
   (limits): Effect.Effect<Limits, InvalidOption> => {
     const bad = Object.values(names)
-      .filter((name) => limits[name] !== undefined || !optional.includes(name))
+      .filter((name) => limits[name] !== undefined || !optional.has(name))
       .map((name) => checkLimit(`${name} of the Limits`, limits[name]!))
       .find(Result.isFailure)
     return bad === undefined ? Effect.succeed(limits) : Effect.fail(bad.failure)

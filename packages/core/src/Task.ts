@@ -20,7 +20,7 @@ import { oneRun, runLimitOf, spawnLimited } from "./internal/limitedTask.ts"
 import { joinPath } from "./internal/names.ts"
 import { checkCron, cronTick, everyTick, keepRuns, noRuns, repeating, runsOf, type Tick } from "./internal/runs.ts"
 import { handed, spawn as spawnIn } from "./internal/spawn.ts"
-import { CurrentScope, CurrentTask, type ScopeImpl, TaskImpl, TaskTypeId } from "./internal/state.ts"
+import { CurrentScope, CurrentTask, type ScopeImpl, type TaskImpl, TaskTypeId } from "./internal/state.ts"
 import type { InvalidOption } from "./InvalidOption.ts"
 import { around } from "./Limits.ts"
 import type { ScopeClosed } from "./ScopeClosed.ts"
@@ -589,8 +589,12 @@ export const every: {
     period: Duration.Input,
     options?: SpawnOptions
   ): Spawned<never, E, R> =>
-    spawnRuns(effect, name, options, (scope) =>
-      Result.map(checkPeriod(`period of task "${joinPath(scope.path, name, 1)}"`, period), everyTick))
+    spawnRuns(
+      effect,
+      name,
+      options,
+      (scope) => Result.map(checkPeriod(`period of task "${joinPath(scope.path, name, 1)}"`, period), everyTick)
+    )
 )
 
 /**
@@ -620,9 +624,9 @@ export const every: {
  *
  * **Gotchas**
  *
- * Nothing looks at the wall clock while the task waits. When somebody sets the clock forward, or the machine has slept,
- * a time that has passed in between is taken when the wait ends. When somebody sets it back by more than a minute,
- * the schedule goes on from there.
+ * Nothing looks at the wall clock while the task waits. When somebody has set the clock forward, or the machine has
+ * slept, a time that has passed in between is taken once, when the wait ends. When somebody has set it back, the wait
+ * goes on, and by more than a minute, to the next time from there.
  *
  * **Example** (At half past eight on working days)
  *
@@ -716,8 +720,8 @@ export const runs = (self: Task): Option.Option<Runs> => Option.fromUndefinedOr(
 export const current: Effect.Effect<Option.Option<Task>> = Effect.map(CurrentTask, Option.fromUndefinedOr)
 
 /**
- * Gives a context the owner of work that another one has: its scope, and its
- * task or none. Without a scope there, the owner stays.
+ * Gives a context the owner of work that another one has: its scope, its task or
+ * none, and its time limit. Without a scope there, scope and task stay.
  *
  * @internal
  */
@@ -725,8 +729,9 @@ export const ownedBy = <R>(
   context: Context.Context<R>,
   other: Context.Context<never>
 ): Context.Context<R> => {
+  const limited = Context.add(context, CurrentLimit, Context.get(other, CurrentLimit))
   const scope = Context.getOrUndefined(other as Context.Context<TaskScope>, CurrentScope)
-  return scope === undefined ? context : context.pipe(
+  return scope === undefined ? limited : limited.pipe(
     Context.add(CurrentScope, scope),
     Context.add(CurrentTask, Context.get(other, CurrentTask))
   )

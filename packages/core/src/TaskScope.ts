@@ -39,11 +39,11 @@ import { now } from "./internal/clock.ts"
 import { close as closeImpl, standstills } from "./internal/close.ts"
 import { awaitQuiet, busyPaths } from "./internal/idle.ts"
 import { checkLimit } from "./internal/limit.ts"
+import { spawnLimited } from "./internal/limitedTask.ts"
 import { makeScope } from "./internal/makeScope.ts"
 import { checkName, joinPath } from "./internal/names.ts"
 import { say } from "./internal/say.ts"
 import { shown } from "./internal/shown.ts"
-import { spawnLimited } from "./internal/limitedTask.ts"
 import { handed, refusal, spawn as spawnImpl } from "./internal/spawn.ts"
 import {
   allTasksOf,
@@ -564,7 +564,11 @@ export const runtime = <R = never>(self: TaskScope): Effect.Effect<Spawner<R>, n
   Effect.map(
     Effect.context<R>(),
     (context): Spawner<R> =>
-    <A, E>(effect: Effect.Effect<A, E, R | TaskScope>, name: string, options?: SpawnOptions) => {
+    <A, E>(
+      effect: Effect.Effect<A, E, R | TaskScope>,
+      name: string,
+      options?: SpawnOptions
+    ) => {
       const scope = impl(self)
       const spawned = spawnLimited(scope, context as Context.Context<any>, effect, name, options)
       if (spawned instanceof TaskImpl) return Result.succeed(spawned as Task<A, E>)

@@ -149,10 +149,19 @@ export const make = <A, E, R>(
     const scope = Context.getUnsafe(context as Context.Context<any>, CurrentScope)
     yield* Effect.fromResult(checkName(`a timer of "${scope.path}"`, name))
     const settings = settingsOf(scope, name, options ?? {})
-    if (settings instanceof InvalidOption) return yield* Effect.fail(settings)
+    if (settings instanceof InvalidOption) return yield* settings
     const limit = yield* Effect.fromResult(runLimitOf(scope, name, options, (yield* around).run))
     const clock = Context.get(context, Clock.Clock)
-    const timer = new TimerImpl({ scope, clock, name, context, effect, limit, options, repeat: options?.repeat === true })
+    const timer = new TimerImpl({
+      scope,
+      clock,
+      name,
+      context,
+      effect,
+      limit,
+      options,
+      repeat: options?.repeat === true
+    })
     const path = joinPath(scope.path, name, 1)
 
     const restart = (after: Duration.Input): Effect.Effect<void, ScopeClosed | InvalidOption> => {

@@ -53,7 +53,7 @@ type HandlerOf<R> = (...args: ReadonlyArray<never>) => Effect.Effect<unknown, un
  * belongs to the blocking call, which is not over before it. What is posted or
  * spawned is a task of the app that made the blocking call, named after contract and
  * method. The effects get their services from where they are offered, and logger,
- * annotations, span, task and scope from where the blocking call is made.
+ * annotations, span, task, scope and time limit from where the blocking call is made.
  *
  * **Interruption**
  *

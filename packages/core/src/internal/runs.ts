@@ -172,11 +172,16 @@ export const cronTick = (cron: Cron.Cron): Tick => {
       if (at >= to) return Effect.succeed(count)
       return Effect.map(Effect.andThen(Effect.yieldNow, countBetween(from, to)), (rest) => count + rest)
     })
-  const untilWall = (clock: Clock.Clock, due: number): Effect.Effect<void> =>
+  const wait = (clock: Clock.Clock, due: number): Effect.Effect<void> =>
     Effect.suspend(() => {
+      last = due
       const left = due - clock.currentTimeMillisUnsafe()
-      // Again, for the wall clock may have been set back, or have gone more slowly than the timer.
-      return left <= 0 ? Effect.void : Effect.andThen(until(clock, left), untilWall(clock, due))
+      if (left <= 0) return Effect.void
+      return Effect.flatMap(until(clock, left), () => {
+        // The wall clock may have gone more slowly than the timer, or have been set back.
+        const at = clock.currentTimeMillisUnsafe()
+        return wait(clock, at < due - setBackMillis ? after(at) : due)
+      })
     })
   return (clock) =>
     Effect.suspend(() => {
@@ -184,8 +189,7 @@ export const cronTick = (cron: Cron.Cron): Tick => {
       const from = last === undefined || at < last - setBackMillis ? at : last
       // The time that is just now counts, as long as it has not had its run.
       const due = after(Math.max(from, last === undefined ? at : at - 1))
-      last = due
-      return Effect.andThen(countBetween(from, due), (skipped) => Effect.as(untilWall(clock, due), skipped))
+      return Effect.flatMap(countBetween(from, due), (skipped) => Effect.as(wait(clock, due), skipped))
     })
 }
 
@@ -210,7 +214,12 @@ export const checkCron = (
 ): Result.Result<Cron.Cron, InvalidOption> => {
   const zone = timeZone === undefined ? undefined : DateTime.zoneFromString(shown(timeZone))
   if (zone?._tag === "None") {
-    return refuse(`timeZone of ${of}`, shown(timeZone), "there is no such time zone", "Give it one such as \"Europe/Oslo\"")
+    return refuse(
+      `timeZone of ${of}`,
+      shown(timeZone),
+      "there is no such time zone",
+      "Give it one such as \"Europe/Oslo\""
+    )
   }
   const parsed = Cron.isCron(schedule) ? Result.succeed(schedule) : Cron.parse(shown(schedule), zone?.value)
   const option = `schedule of ${of}`

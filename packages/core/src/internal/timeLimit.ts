@@ -85,7 +85,7 @@ const held: Phase = { _tag: "Held" }
 const over: Phase = { _tag: "Over" }
 
 /** The limit that work belongs to, if any. `@ambit/node` knows it by its key. */
-const CurrentLimit = Context.Reference<LimitImpl | undefined>("@ambit/core/internal/timeLimit/CurrentLimit", {
+export const CurrentLimit = Context.Reference<LimitImpl | undefined>("@ambit/core/internal/timeLimit/CurrentLimit", {
   defaultValue: () => undefined
 })
 
@@ -181,7 +181,9 @@ const freezeAround = (inner: LimitImpl | undefined): () => void => {
   const limits: Array<LimitImpl> = []
   for (let at = inner; at !== undefined; at = at.around) limits.push(at)
   for (const limit of limits) countFreeze(limit, 1)
-  return () => { for (const limit of limits) countFreeze(limit, -1) }
+  return () => {
+    for (const limit of limits) countFreeze(limit, -1)
+  }
 }
 
 const freezeZone = (inner: LimitImpl | undefined, zones: Zones, zone: string): () => void => {
@@ -189,7 +191,7 @@ const freezeZone = (inner: LimitImpl | undefined, zones: Zones, zone: string): (
     const times = (zones.frozen.get(zone) ?? 0) + by
     if (times === 0) zones.frozen.delete(zone)
     else zones.frozen.set(zone, times)
-    for (const limit of Array.from(zones.limits)) { if (limit.zone === zone) countFreeze(limit, by) }
+    for (const limit of Array.from(zones.limits)) if (limit.zone === zone) countFreeze(limit, by)
     countZone(inner, by)
   }
   count(1)

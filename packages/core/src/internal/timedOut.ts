@@ -2,10 +2,10 @@
  * Which tasks have been ended by their own limit. Their exit alone cannot tell: a limit inside of a task, or a task
  * that this one waits for, fails with the same error.
  */
+import type * as Cause from "effect/Cause"
 import type { TimeLimitExceeded } from "../TimeLimitExceeded.ts"
 import type { TaskImpl } from "./state.ts"
 import { errorOf, failuresOf } from "./told.ts"
-import type * as Cause from "effect/Cause"
 
 /** The end of a task, or of one of its runs, by its limit. */
 export interface TimedOut {
