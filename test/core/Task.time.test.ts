@@ -167,14 +167,17 @@ describe("every", () => {
     }).pipe(Effect.provide(inScope), Effect.provide(layer))
   })
 
-  it.effect("failing run ends the task when that is to stop the app", () =>
-    Effect.gen(function*() {
+  it.effect("failing run ends the task when that is to stop the app, and is said once", () => {
+    const { layer, records } = makeRecorder()
+    return Effect.gen(function*() {
       const scope = yield* TaskScope.TaskScope
       const task = yield* Effect.fail("no").pipe(Task.every("poll", "1 second", { onFailure: "stopApp" }))
       yield* TestClock.adjust("1 second")
       assert.deepStrictEqual(task.status._tag === "Ended" && task.status.exit, Exit.fail("no"))
       assert.strictEqual((yield* TaskScope.close(scope)).reason, "task app/poll failed")
-    }).pipe(Effect.provide(inScope)))
+      assert.deepStrictEqual(linesAt(records, "Error"), ["Task app/poll failed after 1.0 s; scope app stops"])
+    }).pipe(Effect.provide(inScope), Effect.provide(layer))
+  })
 
   it.effect("run that interrupts itself leaves the next ones alone", () =>
     Effect.gen(function*() {

@@ -223,6 +223,28 @@ describe("a limit", () => {
       yield* Fiber.join(inside)
     }).pipe(Effect.provide(inScope)))
 
+  it.effect("that passes before the first wait of its body fires there, also in the midst of a thaw", () =>
+    Effect.gen(function*() {
+      const clock = yield* Clock.Clock
+      for (const freezes of [false, true]) {
+        let offset = 0n
+        const hurried: Clock.Clock = {
+          ...clock,
+          monotonicTimeNanosUnsafe: () => clock.monotonicTimeNanosUnsafe() + offset
+        }
+        const log: Array<string> = []
+        const work = Effect.gen(function*() {
+          offset += 200_000_000n
+          if (freezes) yield* TimeLimit.freeze(Effect.void)
+          log.push("first step")
+          return yield* Effect.never
+        }).pipe(Effect.ensuring(Effect.sync(() => log.push("cleaned up"))))
+        const limited = TimeLimit.within(work, 100).pipe(Effect.provideService(Clock.Clock, hurried))
+        assert.strictEqual((yield* Effect.flip(limited))._tag, "TimeLimitExceeded")
+        assert.deepStrictEqual(log, ["first step", "cleaned up"])
+      }
+    }))
+
   it.effect("of zero, below zero, without end or of no sense is refused, and nothing has run", () =>
     Effect.gen(function*() {
       let ran = false

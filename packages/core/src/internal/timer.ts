@@ -15,8 +15,8 @@ import type { SpawnOptions } from "../Task.ts"
 import { now, wallTimeOf } from "./clock.ts"
 import type { RunLimit } from "./limitedTask.ts"
 import { keepRuns, noRuns, repeating, type Tick, until } from "./runs.ts"
-import { refusal, spawn } from "./spawn.ts"
-import { isLive, refusingScope, type ScopeImpl, TaskImpl } from "./state.ts"
+import { spawn } from "./spawn.ts"
+import { isLive, type ScopeImpl, TaskImpl } from "./state.ts"
 
 type State =
   | { readonly _tag: "Idle" }
@@ -66,9 +66,7 @@ export class TimerImpl<A, E, R> {
   }
 
   restart(period: number): Effect.Effect<void, ScopeClosed | InvalidOption> {
-    const { clock, name, scope } = this.made
-    if (refusingScope(scope) !== undefined) return Effect.fail(refusal(scope, name))
-    const at = now(clock) + period
+    const at = now(this.made.clock) + period
     this.state = { _tag: "Started", at, period }
     if (this.task !== undefined && isLive(this.task) && this.task.phase._tag !== "Stopping") {
       if (at < this.wakesAt) this.wake()
