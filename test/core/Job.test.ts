@@ -279,7 +279,9 @@ describe("run", () => {
       const fiber = yield* Effect.forkChild(recorded(Effect.provide(task, inScope)))
       yield* TestClock.adjust("1 second")
       const { records } = yield* Fiber.join(fiber)
-      assert.deepStrictEqual(said(records), ["Error: Task app/poll failed after 1.0 s; everything else goes on"])
+      assert.deepStrictEqual(said(records), [
+        "Error: Task app/poll failed after 1.0 s by a timeout of its own code, not by a limit of the task; everything else goes on"
+      ])
     }))
 
   it.effect("does not take what cannot be looked at for a timeout", () =>

@@ -486,6 +486,8 @@ const stop = (
     enter(host, stopping, "closing")
     yield* runPhase(host, stopping, "closing", stopping.deadline, shares.all)
     const earlier = [...unwinding?.stopped.values() ?? []]
+    // The timer that ended the last wait is over a turn later, and would be told as left open.
+    yield* Effect.yieldNow
     const report = makeReport(host, stopping, [...earlier, closed], closing)
     if (end === "standstill" || stopping.stalled || host.stalled || standstills.has(closed)) standstills.add(report)
     return report
