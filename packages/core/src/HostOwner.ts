@@ -94,7 +94,12 @@ export interface Owner {
   readonly leftOpen: () => ReadonlyArray<string>
 }
 
-const nobody: Owner = {
+/**
+ * The owner where there is none.
+ *
+ * @internal
+ */
+export const nobody: Owner = {
   launched: () => {},
   changed: () => {},
   stopped: () => {},

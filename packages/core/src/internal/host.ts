@@ -37,7 +37,7 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as EffectScope from "effect/Scope"
 import { HostFailed } from "../HostError.ts"
-import type { HostControl, Owner, StopStatus } from "../HostOwner.ts"
+import { type HostControl, nobody, type Owner, type StopStatus } from "../HostOwner.ts"
 import * as Limits from "../Limits.ts"
 import {
   type AppReport,
@@ -487,7 +487,7 @@ const stop = (
     yield* runPhase(host, stopping, "closing", stopping.deadline, shares.all)
     const earlier = [...unwinding?.stopped.values() ?? []]
     // The timer that ended the last wait is over a turn later, and would be told as left open.
-    yield* Effect.yieldNow
+    if (host.owner !== nobody) yield* Effect.yieldNow
     const report = makeReport(host, stopping, [...earlier, closed], closing)
     if (end === "standstill" || stopping.stalled || host.stalled || standstills.has(closed)) standstills.add(report)
     return report
