@@ -94,12 +94,7 @@ export interface Owner {
   readonly leftOpen: () => ReadonlyArray<string>
 }
 
-/**
- * The owner where there is none.
- *
- * @internal
- */
-export const nobody: Owner = {
+const nobody: Owner = {
   launched: () => {},
   changed: () => {},
   stopped: () => {},

@@ -24,7 +24,8 @@ export const realNow = (): number => performance.now()
 /** The clock of everything that no one has given another. */
 export const liveClock: Clock.Clock = Context.get(Context.empty(), Clock.Clock)
 
-const isVirtual = (clock: Clock.Clock): boolean => clock !== liveClock
+/** Whether a clock is that of a test. */
+export const isVirtual = (clock: Clock.Clock): boolean => clock !== liveClock
 
 /** Milliseconds on a monotonic scale. `performance.now` is a third of the cost of a bigint. */
 export const now = (clock: Clock.Clock): number =>

@@ -37,7 +37,7 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as EffectScope from "effect/Scope"
 import { HostFailed } from "../HostError.ts"
-import { type HostControl, nobody, type Owner, type StopStatus } from "../HostOwner.ts"
+import type { HostControl, Owner, StopStatus } from "../HostOwner.ts"
 import * as Limits from "../Limits.ts"
 import {
   type AppReport,
@@ -52,7 +52,7 @@ import {
 import { StoodStill } from "../TaskScope.ts"
 import { type AppImpl, hooksOf, type Life, lifeOf, withoutInterrupts } from "./app.ts"
 import { killCalls } from "./calls.ts"
-import { moment, now, type WaitEnd, waitUntil, wallTimeOf } from "./clock.ts"
+import { isVirtual, moment, now, type WaitEnd, waitUntil, wallTimeOf } from "./clock.ts"
 import { budgetOf, interruptEarly, interruptTree, standstills, startClose } from "./close.ts"
 import { countsOf } from "./counts.ts"
 import { runHooks } from "./hooks.ts"
@@ -487,7 +487,7 @@ const stop = (
     yield* runPhase(host, stopping, "closing", stopping.deadline, shares.all)
     const earlier = [...unwinding?.stopped.values() ?? []]
     // The timer that ended the last wait is over a turn later, and would be told as left open.
-    if (host.owner !== nobody) yield* Effect.yieldNow
+    if (!isVirtual(root.clock)) yield* Effect.yieldNow
     const report = makeReport(host, stopping, [...earlier, closed], closing)
     if (end === "standstill" || stopping.stalled || host.stalled || standstills.has(closed)) standstills.add(report)
     return report
