@@ -12,12 +12,22 @@ import { linesAt, makeRecorder } from "../support/recorder.ts"
 const pool = (options?: BlockingPool.BlockingPoolOptions) =>
   Effect.provide(BlockingPool.layer({ threads: 2, ...options }))
 
-/** A scope in which a task calls a function, closed once the function runs. */
-const closedDuring = (call: Effect.Effect<unknown, unknown, Blocking.Blocking>, stopWithin: number) =>
+/** Waits until a thread runs something; the limit of the test is the limit. */
+const busy: Effect.Effect<void, never, Blocking.Blocking> = Effect.gen(function*() {
+  const { status } = yield* Blocking.Blocking
+  while ((yield* status).busy === 0) yield* Effect.sleep("5 millis")
+})
+
+/** A scope in which a task calls a function, closed once a function runs. */
+const closedDuring = (
+  call: Effect.Effect<unknown, unknown, Blocking.Blocking>,
+  stopWithin: number,
+  ready: Effect.Effect<void, never, Blocking.Blocking> = busy
+) =>
   Effect.gen(function*() {
     const scope = yield* TaskScope.make("app", { stopWithin })
     yield* TaskScope.spawn(scope, call, "work", { onFailure: "ignore" })
-    yield* Effect.sleep("100 millis")
+    yield* ready
     return yield* TaskScope.close(scope)
   }).pipe(Effect.scoped)
 
@@ -71,7 +81,7 @@ it.live.each(uninterruptible)(
   "the call of %s is told to stop in time for its grace",
   ([, around]) =>
     Effect.gen(function*() {
-      const report = yield* closedDuring(around(Blocking.run(functions.untilCancelled)), 3000).pipe(
+      const report = yield* closedDuring(around(Blocking.run(functions.untilCancelled)), 3000, Effect.void).pipe(
         pool({ grace: 500 })
       )
       expect(linesOf(report)).toEqual(["app/work interrupted", "app/work/untilCancelled interrupted"])
@@ -87,7 +97,7 @@ it.live.each(uninterruptible)(
   ([, around]) =>
     Effect.gen(function*() {
       const [report, status] = yield* Effect.gen(function*() {
-        const report = yield* closedDuring(around(Blocking.run(functions.forever)), 2000)
+        const report = yield* closedDuring(around(Blocking.run(functions.forever)), 2000, Effect.void)
         return [report, yield* Effect.flatMap(Blocking.Blocking, (pool) => pool.status)] as const
       }).pipe(pool({ grace: 300 }))
       expect(linesOf(report)).toEqual(["app/work interrupted", "app/work/forever killed"])
@@ -132,7 +142,7 @@ it.live("the call of a task that has a limit of its own and cannot be interrupte
       yield* TaskScope.spawn(scope, Effect.uninterruptible(Blocking.run(functions.forever)), "work", {
         stopWithin: 2000
       })
-      yield* Effect.sleep("100 millis")
+      yield* busy
       return yield* TaskScope.close(scope)
     }).pipe(Effect.scoped, pool({ grace: 100 }))
     expect(linesOf(report)).toEqual(["app/work interrupted", "app/work/forever killed"])
