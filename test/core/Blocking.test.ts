@@ -1,6 +1,7 @@
 import { Blocking, BlockingFunction, TaskScope } from "@ambit/core"
 import { describe, expect, it, layer } from "@effect/vitest"
 import * as Clock from "effect/Clock"
+import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -21,6 +22,30 @@ const soon = BlockingFunction.make(here, "soon", async (n: number) => {
 const throwing = BlockingFunction.make(here, "throwing", (): never => {
   throw Object.assign(new Error("no such file"), { _tag: "NotFound", path: "a.txt" })
 })
+
+const throwingBroken = BlockingFunction.make(here, "throwingBroken", (): never => {
+  throw Object.assign(new Error("no such file", { cause: new Error("no disk") }), { _tag: "Broken", path: "a.txt" })
+})
+
+class Broken extends Schema.TaggedError<Broken>()("Broken", {
+  message: Schema.String,
+  path: Schema.String,
+  cause: Schema.Unknown
+}) {}
+
+class Plain extends Schema.TaggedError<Plain>()("Broken", { path: Schema.String }) {}
+
+class Worded extends Schema.TaggedError<Worded>()("Broken", { path: Schema.String }) {
+  override get message(): string {
+    return `nothing at ${this.path}`
+  }
+}
+
+class WordedData extends Data.TaggedError("Broken")<{ readonly path: string }> {
+  override get message(): string {
+    return `nothing at ${this.path}`
+  }
+}
 
 class NotFound extends Schema.TaggedError<NotFound>()("NotFound", { path: Schema.String }) {}
 
@@ -49,6 +74,28 @@ layer(Blocking.layerInline)("the inline pool", (it) => {
       const typed = yield* Effect.flip(Blocking.throws(Blocking.run(throwing), [NotFound]))
       expect(typed).toBeInstanceOf(NotFound)
     }))
+
+  it.effect("fills the fields of a class with the message and the cause of what was thrown", () =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(Blocking.throws(Blocking.run(throwingBroken), [NotFound, Broken]))
+      expect(error).toBeInstanceOf(Broken)
+      expect(error).toMatchObject({ message: "no such file", path: "a.txt", cause: { message: "no disk" } })
+    }))
+
+  it.effect.each<[string, Blocking.ErrorClass, string]>([
+    ["has neither", Plain, "no such file"],
+    ["words its message by itself", Worded, "nothing at a.txt"],
+    ["takes any fields, and words its message by itself", WordedData, "nothing at a.txt"]
+  ])(
+    "keeps the cause, and the message where there is no other, in a class that %s",
+    ([, Class, message]) =>
+      Effect.gen(function*() {
+        const error = yield* Effect.flip(Blocking.throws(Blocking.run(throwingBroken), [Class]))
+        expect(error).toBeInstanceOf(Class)
+        expect(error).toMatchObject({ message, path: "a.txt", cause: { message: "no disk" } })
+        expect(Object.keys(error)).not.toContain("message")
+      })
+  )
 
   it.effect("counts timeouts and graces on the clock of the test", () =>
     Effect.gen(function*() {

@@ -13,6 +13,7 @@ import * as Schema from "effect/Schema"
 import { availableParallelism } from "node:os"
 import { settingsOf } from "../../packages/node/src/internal/settings.ts"
 import * as functions from "../fixtures/functions.ts"
+import { NoDisk, throwsNoDisk } from "../fixtures/modules/tagged.ts"
 import { blockUntil, gate, reaches, set } from "../support/gate.ts"
 import { linesAt, makeRecorder } from "../support/recorder.ts"
 
@@ -301,6 +302,13 @@ layer(BlockingPool.layer({ threads: 2, grace: "100 millis" }), { excludeTestServ
       }))
   }
 )
+
+it.live("a function that throws an error of Effect gives it all of its fields, also those that every error has", () =>
+  Effect.gen(function*() {
+    const error = yield* Effect.flip(Blocking.run(throwsNoDisk, "sda").pipe(Blocking.throws([NoDisk])))
+    expect(error).toBeInstanceOf(NoDisk)
+    expect(error).toMatchObject({ message: "the disk is gone", name: "sda", cause: { message: "no such device" } })
+  }).pipe(Effect.provide(BlockingPool.layer({ threads: 1 }))))
 
 describe("a pool", () => {
   it.live("C5, C6: that nobody provides, or that is not there yet, is named in the error", () =>

@@ -46,6 +46,14 @@ layer(BlockingPool.layer({ threads: 2, grace: 20 }), { excludeTestServices: true
       expect(String(line?.annotations["thread"])).toMatch(/^blocking-\d$/)
     }))
 
+  it.effect("logs annotations of any name", () =>
+    Effect.gen(function*() {
+      const recorder = makeRecorder()
+      yield* Effect.provide(Blocking.run(functions.logsNames), recorder.layer)
+      const line = recorder.records.find(({ message }) => message === "names")
+      expect(line?.annotations).toMatchObject({ name: "sda", message: "hello", cause: "heat", stack: "top" })
+    }))
+
   it.effect("prints, and what it printed arrives though it blocks next and is ended", () =>
     Effect.gen(function*() {
       const written: Array<string> = []

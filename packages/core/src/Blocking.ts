@@ -641,8 +641,10 @@ export interface ErrorClass {
  * **Details**
  *
  * A function throws an instance of the class or, when its module is to load no
- * Effect, any object with the same `_tag` and fields. What does not fit the class
- * stays a `FunctionThrew`.
+ * Effect, any object with the same `_tag` and fields; `message` and `cause` of an
+ * error count as fields. The instance keeps the stack of what was thrown, and its
+ * message and cause where the class has none of its own. What does not fit the
+ * class stays a `FunctionThrew`.
  *
  * **Example** (A typed error from a thread)
  *
@@ -702,17 +704,42 @@ const instanceOf = <Class extends ErrorClass>(
 ): InstanceType<Class> | undefined => {
   if (typeof thrown !== "object" || thrown === null || !("_tag" in thrown)) return undefined
   const { _tag, ...fields } = thrown
+  const message = "message" in thrown ? thrown.message : undefined
+  const cause = "cause" in thrown ? thrown.cause : undefined
   for (const Class of classes) {
     try {
-      const failure = new Class(fields as never)
+      const failure = new Class({
+        ...(message !== undefined && !wordsItself(Class) && { message }),
+        ...(cause !== undefined && { cause }),
+        ...fields
+      } as never)
       if (failure._tag !== _tag) continue
-      if (failure instanceof Error && "stack" in thrown) failure.stack = String(thrown.stack)
+      if (failure instanceof Error) {
+        if ("stack" in thrown) failure.stack = String(thrown.stack)
+        if (failure.message === "") keep(failure, "message", message)
+        if (failure.cause === undefined) keep(failure, "cause", cause)
+      }
       return failure as InstanceType<Class>
     } catch {
       // The fields are not those of the class, so it is another error that happens to have a tag.
     }
   }
   return undefined
+}
+
+/** Whether instances of a class work out their message. One that is given would hide it. */
+const wordsItself = (Class: ErrorClass): boolean => {
+  let at: unknown = Class.prototype
+  while (typeof at === "object" && at !== null && at !== Error.prototype) {
+    if (Object.getOwnPropertyDescriptor(at, "message")?.get !== undefined) return true
+    at = Object.getPrototypeOf(at)
+  }
+  return false
+}
+
+const keep = (failure: Error, key: "message" | "cause", value: unknown): void => {
+  if (value === undefined) return
+  Object.defineProperty(failure, key, { value, configurable: true, enumerable: false, writable: true })
 }
 
 // -----------------------------------------------------------------------------

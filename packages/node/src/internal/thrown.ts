@@ -65,16 +65,12 @@ const isPlain = (value: object): boolean => {
   return prototype === null || prototype === Object.prototype
 }
 
-const ownWay = new Set(["name", "message", "stack", "cause"])
-
 /** The own fields of an object, as far as they can be cloned, and else as text. */
-export const travellingFields = (value: object): Record<string, unknown> => {
-  const fields: Record<string, unknown> = {}
-  for (const key of keysOf(value)) {
-    if (!ownWay.has(key)) fields[key] = travelling(fieldOf(value, key))
-  }
-  return fields
-}
+export const travellingFields = (value: object): Record<string, unknown> =>
+  Object.fromEntries(keysOf(value).map((key) => [key, travelling(fieldOf(value, key))]))
+
+/** Every error has these, and they travel as what they are. */
+const ownWay = ["message", "stack", "cause"]
 
 /** What is no error, with every field that can be cloned, and the rest as text. */
 const travellingValue = (value: object): unknown => {
@@ -118,6 +114,7 @@ const encode = (error: unknown, depth: number, budget: { left: number }): Travel
 
 const encodeObject = (error: object, depth: number, budget: { left: number }): Travelling => {
   const fields = travellingFields(error)
+  for (const key of ownWay) delete fields[key]
   // The tag of an Effect error stands on the prototype or on the instance.
   const tag = fieldOf(error, "_tag")
   if (typeof tag === "string") fields["_tag"] = tag
@@ -150,7 +147,7 @@ export const decodeThrown = (thrown: Travelling): unknown => {
   const error = thrown.errors === undefined
     ? new Class(thrown.message, cause)
     : new AggregateError(thrown.errors.map(decodeThrown), thrown.message, cause)
-  if (error.name !== thrown.name) hidden(error, "name", thrown.name)
+  if (error.name !== thrown.name && !("name" in thrown.fields)) hidden(error, "name", thrown.name)
   hidden(error, "stack", thrown.stack)
   return Object.assign(error, thrown.fields)
 }
