@@ -14,6 +14,7 @@ import { availableParallelism } from "node:os"
 import { settingsOf } from "../../packages/node/src/internal/settings.ts"
 import * as functions from "../fixtures/functions.ts"
 import { NoDisk, throwsNoDisk } from "../fixtures/modules/tagged.ts"
+import * as twice from "../fixtures/modules/twice.ts"
 import { blockUntil, gate, reaches, set } from "../support/gate.ts"
 import { linesAt, makeRecorder } from "../support/recorder.ts"
 
@@ -138,6 +139,15 @@ layer(BlockingPool.layer({ threads: 2, grace: "100 millis" }), { excludeTestServ
           module: "file:///nowhere/functions.ts",
           function: "f"
         })
+      }))
+
+    it.effect("whose name its module has given to another one as well never runs, nor does the other one", () =>
+      Effect.gen(function*() {
+        const reasons = [yield* reasonOf(Blocking.run(twice.first)), yield* reasonOf(Blocking.run(twice.second))]
+        for (const reason of reasons) {
+          expect(reason._tag).toBe("ModuleFailed")
+          expect(reason.message).toContain("declares a function of this name already")
+        }
       }))
 
     it.effect("that its module does not declare fails with what the module does declare", () =>

@@ -1,5 +1,5 @@
 import { App, Host, Task, type TaskScope } from "@ambit/core"
-import { MainCalls, SyncApp } from "@ambit/node"
+import { MainCalls, SyncApp, Thread } from "@ambit/node"
 import { expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -54,6 +54,11 @@ it.live("a synchronous app starts with its configuration, handles, keeps its sta
     expect(exit).toMatchObject({ _tag: "Success", value: { clean: true } })
     expect(stopped).toEqual([2])
   }))
+
+it.each(["onStart", "onStop"])("an app whose handler has the name of its part %s is refused", (method) => {
+  const declare = () => Thread.app(import.meta, "clash", { onStart: () => ({}), handlers: { [method]: () => 1 } })
+  expect(declare).toThrow(`no handler can be called ${method}`)
+})
 
 it.live("a start that throws fails the app, as any start does", () =>
   Effect.gen(function*() {

@@ -169,7 +169,8 @@ export const becomeThread = (): ThreadGlobal =>
  * **Failure**
  *
  * Throws a `TypeError` for what is not `import.meta` or a function, and for a name
- * that cannot be part of a path.
+ * that cannot be part of a path. In a thread also for a name that the module has
+ * given already; calls of that module fail with `ModuleFailed`.
  *
  * **Gotchas**
  *
@@ -206,6 +207,12 @@ export const make = <Args extends ReadonlyArray<unknown>, A>(
   if (inThread) {
     const ofModule = functions.get(meta.url) ?? new Map()
     functions.set(meta.url, ofModule)
+    if (ofModule.has(name)) {
+      throw new TypeError(
+        `BlockingFunction.make(import.meta, ${JSON.stringify(name)}, …): ${meta.url} declares a function of this name ` +
+          "already, and a thread could not tell them apart. Give each a name of its own"
+      )
+    }
     ofModule.set(name, run)
   }
   return { [TypeId]: TypeId, module: meta.url, name, run: run as (...args: Args) => Awaited<A> }

@@ -361,6 +361,11 @@ export interface AppDefinition<in Config, in out State, out Handlers> {
  * thread is asked with `call`, `post` and `spawn`. A restart of the app is a new
  * thread with a new state.
  *
+ * **Failure**
+ *
+ * Throws a `TypeError` for a handler that is called `onStart` or `onStop`, and as
+ * `BlockingFunction.make` does.
+ *
  * **Example** (A counter that keeps its count in a thread)
  *
  * ```ts import.meta.vitest
@@ -388,6 +393,14 @@ export const app = <
   name: Name,
   definition: AppDefinition<Config, State, Handlers>
 ): App<Name, Config, Handlers> => {
+  // In the thread these names are those of the app itself.
+  const taken = ["onStart", "onStop"].find((method) => Object.hasOwn(definition.handlers, method))
+  if (taken !== undefined) {
+    throw new TypeError(
+      `Thread.app(import.meta, ${JSON.stringify(name)}, …): no handler can be called ${taken}, as a part of the app is. ` +
+        "Give it another name"
+    )
+  }
   let started: { readonly state: State } | undefined
   const state = (): State => {
     if (started === undefined) throw new Error(`${name} has no state: its thread has not been through onStart`)
