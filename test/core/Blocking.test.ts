@@ -251,6 +251,28 @@ layer(Blocking.layerInline)("the inline pool", (it) => {
     }))
 })
 
+it.effect("a function in one inline pool knows its call, whatever runs in another one meanwhile", () =>
+  Effect.gen(function*() {
+    const other = yield* Blocking.makeInline
+    const gates = [Promise.withResolvers<void>(), Promise.withResolvers<void>()] as const
+    const waits = (name: string, gate: Promise<void>) =>
+      BlockingFunction.make(here, name, async () => {
+        await gate
+        return BlockingFunction.threadGlobal().current?.info()?.function
+      })
+    const started = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.forkChild(effect, { startImmediately: true })
+    const elsewhere = Effect.provideService(Blocking.Blocking, other)
+    const early = yield* started(Blocking.run(waits("early", gates[0].promise)))
+    expect(yield* elsewhere(Blocking.run(square, 2))).toBe(4)
+    const late = yield* started(elsewhere(Blocking.run(waits("late", gates[1].promise))))
+    gates[1].resolve()
+    expect(yield* Fiber.join(late)).toBe("late")
+    gates[0].resolve()
+    expect(yield* Fiber.join(early)).toBe("early")
+    yield* Effect.yieldNow
+    expect(BlockingFunction.threadGlobal().current).toBeUndefined()
+  }).pipe(Effect.provide(Blocking.layerInline)))
+
 describe("an option of a call", () => {
   it.effect.each([
     ["timeout", { timeout: 0 }],

@@ -61,12 +61,26 @@ const runningCall = (job: InlineJob): RunningCall => ({
   ask: undefined
 })
 
+/** What runs in all pools of this kind, as it began: what begins later may end earlier, and `Thread` looks in one place. */
+const calls: Array<RunningCall> = []
+
+const begin = (call: RunningCall): void => {
+  calls.push(call)
+  threadGlobal().current = call
+}
+
+const end = (call: RunningCall): void => {
+  calls.splice(calls.indexOf(call), 1)
+  threadGlobal().current = calls.at(-1)
+}
+
 export const inlinePool = (): Pool => {
   const waiting: Array<InlineJob> = []
   const counts = { completed: 0, failed: 0, cancelled: 0, timedOut: 0 }
   /** What was given up, and has not settled. */
   const stuck = new Set<InlineJob>()
   let running: InlineJob | undefined
+  let current: RunningCall | undefined
 
   const taken = (): InlineJob | undefined => running === undefined ? waiting.shift() : undefined
 
@@ -96,8 +110,8 @@ export const inlinePool = (): Pool => {
         fail(new NotCloneable({ ...referenceOf(job.request), value: "arguments", problem: String(error) }))
       )
     }
-    const thread = threadGlobal()
-    thread.current = runningCall(job)
+    current = runningCall(job)
+    begin(current)
     try {
       const result = reference.run(...cloned as never)
       if (!isPromiseLike(result)) return settle(job, returned(job, result))
@@ -132,7 +146,8 @@ export const inlinePool = (): Pool => {
 
   const release = (): void => {
     running = undefined
-    threadGlobal().current = undefined
+    if (current !== undefined) end(current)
+    current = undefined
     next()
   }
 
