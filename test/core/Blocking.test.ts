@@ -251,6 +251,27 @@ layer(Blocking.layerInline)("the inline pool", (it) => {
     }))
 })
 
+it.effect("a function that is cancelled in the inline pool is told once by an error, which no timer takes away", () =>
+  Effect.gen(function*() {
+    const seen: Array<boolean> = []
+    const gate = Promise.withResolvers<void>()
+    const looks = BlockingFunction.make(here, "looks", async () => {
+      await gate.promise
+      const call = BlockingFunction.threadGlobal().current
+      const look = () => void seen.push(call?.takeCancel() === true)
+      call?.runTimer(look)
+      look()
+      look()
+      call?.runTimer(look)
+    })
+    const fiber = yield* Effect.forkChild(Blocking.run(looks), { startImmediately: true })
+    yield* Fiber.interrupt(fiber)
+    gate.resolve()
+    const pool = yield* Blocking.Blocking
+    while ((yield* pool.status).busy > 0) yield* Effect.promise(() => Promise.resolve())
+    expect(seen).toEqual([true, true, false, false])
+  }).pipe(Effect.provide(Blocking.layerInline)))
+
 it.effect("a function in one inline pool knows its call, whatever runs in another one meanwhile", () =>
   Effect.gen(function*() {
     const other = yield* Blocking.makeInline

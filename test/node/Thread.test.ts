@@ -174,6 +174,17 @@ layer(BlockingPool.layer({ threads: 2, grace: 20 }), { excludeTestServices: true
       expect(memory[1]).toBe(42)
     }))
 
+  it.effect("that is cancelled is told once by an error, which no timer takes away, and its clean-up is not disturbed", () =>
+    Effect.gen(function*() {
+      const memory = gate()
+      const call = Blocking.withOptions(offered(Blocking.run(asks.looksAgain, memory)), { grace: "5 seconds" })
+      const fiber = yield* started(call)
+      yield* reaches(memory, 0, 1)
+      yield* Fiber.interrupt(fiber)
+      yield* reaches(memory, 0, 2)
+      expect([...memory]).toEqual([2, 2, 1, 0])
+    }))
+
   it.effect.each([Number.NaN, -1, "soon", Infinity])(
     "is told that it cannot wait within %s",
     (within) =>

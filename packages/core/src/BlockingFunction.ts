@@ -56,8 +56,10 @@ export type Progress<in P> = (value: P) => void
  */
 export interface RunningCall {
   readonly isCancelled: () => boolean
-  /** `isCancelled`, for one who then throws: the clean-up is not disturbed a second time. */
+  /** `isCancelled`, for one who then throws, once: the clean-up is not disturbed. A timer is told, and takes nothing. */
   readonly takeCancel: () => boolean
+  /** Runs a timer: it is not the call itself, also when it runs during one. */
+  readonly runTimer: (f: () => void) => void
   /** `undefined` between the calls, as in a timer. */
   readonly info: () => CallInfo | undefined
   readonly log: (level: LogLevel, message: string, annotations: Readonly<Record<string, unknown>>) => void
@@ -209,7 +211,9 @@ export const make = <Args extends ReadonlyArray<unknown>, A>(
     functions.set(meta.url, ofModule)
     if (ofModule.has(name)) {
       throw new TypeError(
-        `BlockingFunction.make(import.meta, ${JSON.stringify(name)}, …): ${meta.url} declares a function of this name ` +
+        `BlockingFunction.make(import.meta, ${
+          JSON.stringify(name)
+        }, …): ${meta.url} declares a function of this name ` +
           "already, and a thread could not tell them apart. Give each a name of its own"
       )
     }

@@ -98,12 +98,14 @@ const running = (what: string): RunningCall => {
 export const isCancelled = (): boolean => threadGlobal().current?.isCancelled() ?? false
 
 /**
- * Throws `Cancelled` when this call is to stop; see `isCancelled`.
+ * Throws `Cancelled` when this call is to stop, once; see `isCancelled`.
  *
  * **Details**
  *
  * `finally` blocks run, as with any error. They have the grace of the call for
- * it, and their calls to the main thread go through.
+ * it, `throwIfCancelled` does not disturb them again, and their calls to the main
+ * thread go through. A timer that runs during a call gets the error as well, and the
+ * call gets its own all the same.
  *
  * @category cancellation
  * @since 0.1.0
@@ -231,7 +233,7 @@ const ask = (
  * **Interruption**
  *
  * When the blocking call is cancelled, this throws `Cancelled`, once: calls in
- * clean-up after that go through.
+ * clean-up after that go through. `throwIfCancelled` counts as that once.
  *
  * **Failure**
  *
@@ -397,7 +399,9 @@ export const app = <
   const taken = ["onStart", "onStop"].find((method) => Object.hasOwn(definition.handlers, method))
   if (taken !== undefined) {
     throw new TypeError(
-      `Thread.app(import.meta, ${JSON.stringify(name)}, …): no handler can be called ${taken}, as a part of the app is. ` +
+      `Thread.app(import.meta, ${
+        JSON.stringify(name)
+      }, …): no handler can be called ${taken}, as a part of the app is. ` +
         "Give it another name"
     )
   }
@@ -430,9 +434,13 @@ export const app = <
 }
 
 const guarded = (f: () => void) => (): void => {
+  const { current } = threadGlobal()
   try {
-    f()
+    if (current === undefined) f()
+    else current.runTimer(f)
   } catch (error) {
+    // That is for the call, which is told by itself.
+    if (error instanceof Cancelled) return
     const { message, stack } = encodeThrown(error)
     const text = `A timer threw: ${stack === "" ? message : stack}`
     // On the main thread, once the call is over, there are no loggers around, and a timer is no reason to crash.
@@ -447,7 +455,8 @@ const guarded = (f: () => void) => (): void => {
  *
  * **Failure**
  *
- * What the function throws is logged, and the next run comes all the same.
+ * What the function throws is logged, and the next run comes all the same. `Cancelled`
+ * is not: the call that runs is to stop, and is told by itself.
  *
  * @category timers
  * @since 0.1.0

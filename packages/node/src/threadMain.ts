@@ -50,6 +50,8 @@ let sequence = 0
 let running = ""
 /** Whether this call has been told that it is cancelled: its clean-up is not disturbed a second time. */
 let told = false
+/** Whether a timer runs, which is not the call itself. */
+let inTimer = false
 let meta: MetaFrame = [toThread.meta, "", "", "Info", "", "{}"]
 let questions = 0
 
@@ -80,7 +82,7 @@ const log = (level: LogLevel, message: string, annotations: Readonly<Record<stri
 // A thread that waits reads no frames but answers, and is woken for an answer, a cancel and a stop.
 const ask: NonNullable<RunningCall["ask"]> = (how, contract, method, args, within) => {
   if (Atomics.load(memory, words.closing) === 1) throw new CallRefused(contract, method, "closing")
-  interruptible()
+  stopHere()
   const question = questions = (questions + 1) & 0x3fffffff
   if (how === "post") {
     port.postMessage([toMain.ask, slot, how, question, contract, method, args, within])
@@ -98,7 +100,7 @@ const ask: NonNullable<RunningCall["ask"]> = (how, contract, method, args, withi
     // Before the answer: with the call, what runs for it is ended as well, and that is no refusal.
     if (isCancelled() && !told) {
       withdraw(question)
-      interruptible()
+      stopHere()
     }
     const answer = answerTo(question)
     switch (answer?.[1]) {
@@ -115,11 +117,9 @@ const ask: NonNullable<RunningCall["ask"]> = (how, contract, method, args, withi
   }
 }
 
-/** Throws in a call that is cancelled, once. */
-const interruptible = (): void => {
-  if (told || !isCancelled()) return
-  told = true
-  throw new Cancelled()
+/** Throws in a call that is cancelled, once. A timer gets the error as well, and leaves it to the call. */
+const stopHere = (): void => {
+  if (takeCancel()) throw new Cancelled()
 }
 
 const answerTo = (question: number): AnswerFrame | undefined => {
@@ -140,14 +140,22 @@ const withdraw = (question: number): boolean => {
 }
 
 const takeCancel = (): boolean => {
-  if (!isCancelled()) return false
-  told = true
+  if (told || !isCancelled()) return false
+  told = !inTimer
   return true
 }
 
 const call: RunningCall = {
   isCancelled,
   takeCancel,
+  runTimer: (f) => {
+    inTimer = true
+    try {
+      f()
+    } finally {
+      inTimer = false
+    }
+  },
   info,
   log,
   progress: () => {

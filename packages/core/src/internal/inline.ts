@@ -27,6 +27,8 @@ interface InlineJob extends Job {
   readonly startedAt: number
   phase: CallState["_tag"]
   cancelled: boolean
+  /** Whether the function has been told that it is cancelled, by an error. */
+  told: boolean
   begun: boolean
   /** What waits for the end of its grace. */
   graceEnd: Fiber.Fiber<unknown> | undefined
@@ -39,10 +41,24 @@ const referenceOf = ({ reference }: Request) => ({ function: reference.name, mod
 
 const fail = (reason: BlockingReason) => Exit.fail(new BlockingError({ reason }))
 
+let inTimer = false
+
 /** What the function gets to see, in the place where `Thread` looks for it. */
 const runningCall = (job: InlineJob): RunningCall => ({
   isCancelled: () => job.cancelled,
-  takeCancel: () => job.cancelled,
+  takeCancel: () => {
+    if (!job.cancelled || job.told) return false
+    job.told = !inTimer
+    return true
+  },
+  runTimer: (f) => {
+    inTimer = true
+    try {
+      f()
+    } finally {
+      inTimer = false
+    }
+  },
   info: () => ({
     pool: name,
     thread: name,
@@ -177,6 +193,7 @@ export const inlinePool = (): Pool => {
       startedAt: now(Context.get(request.context, Clock.Clock)),
       phase: "Queued",
       cancelled: false,
+      told: false,
       begun: false,
       grace: request.options.grace ?? defaultGrace,
       graceEnd: undefined,
