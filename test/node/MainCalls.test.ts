@@ -1,4 +1,4 @@
-import { App, Blocking, Host, TaskScope } from "@ambit/core"
+import { App, Blocking, Host, Task, TaskScope } from "@ambit/core"
 import { BlockingPool, MainCalls, Thread } from "@ambit/node"
 import { expect, it, layer } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
@@ -176,6 +176,66 @@ layer(BlockingPool.layer({ threads: 2 }), { excludeTestServices: true })("a thre
       expect(yield* Effect.flatMap(Blocking.Blocking, (pool) => pool.status)).toMatchObject({ busy: 0, queued: 0 })
     }))
 })
+
+it.live("a circle is found through a scope that the effect uses", () =>
+  Effect.gen(function*() {
+    const nested = (n: number) => TaskScope.use("inner", () => Blocking.run(asks.adds, n, 1))
+    const { error } = yield* inScope(
+      MainCalls.offer(Blocking.run(asks.callsNested, 3), asks.Desk, { ...handlers, nested })
+    )
+    expect(String(error?.["message"])).toContain("callsNested → desk.nested → adds")
+  }).pipe(Effect.provide(BlockingPool.layer({ threads: 1 }))))
+
+/** What is called for while a thread waits for something else, and the effect that the thread waits for. */
+const besides = () => {
+  const turn = Deferred.makeUnsafe<void>()
+  const asked = Deferred.makeUnsafe<void>()
+  const calls = Effect.gen(function*() {
+    yield* Deferred.await(turn)
+    const fiber = yield* started(Blocking.run(functions.triple, 2))
+    yield* Deferred.succeed(asked, undefined)
+    return yield* Fiber.join(fiber)
+  })
+  const slow = () => Effect.as(Effect.andThen(Deferred.succeed(turn, undefined), Deferred.await(asked)), "slow")
+  return { calls, slow }
+}
+
+it.live.each<
+  [string, <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<unknown, unknown, R | TaskScope.TaskScope>]
+>([
+  ["a task that the effect of a call has spawned", Task.spawn("besides")],
+  ["a fiber that an earlier effect of a call has left behind", Effect.forkDetach]
+])("%s is in no circle with that call", ([, leave]) =>
+  Effect.gen(function*() {
+    const { calls, slow } = besides()
+    const done = yield* Deferred.make<number, unknown>()
+    const add = () => Effect.as(leave(Deferred.complete(done, calls)), 3)
+    const offer = MainCalls.offer(asks.Desk, { ...handlers, add, slow })
+    yield* inScope(
+      Effect.gen(function*() {
+        expect(yield* offer(Blocking.run(asks.asksInTurn, "call"))).toBe("slow")
+        expect(yield* Deferred.await(done)).toBe(6)
+      })
+    )
+  }).pipe(Effect.provide(BlockingPool.layer({ threads: 1 }))))
+
+it.live("a task that a nested call has posted is in no circle with the outer call", () =>
+  Effect.gen(function*() {
+    const other = yield* BlockingPool.make({ name: "other", threads: 1 })
+    const here = yield* Blocking.Blocking
+    const { calls, slow } = besides()
+    const done = yield* Deferred.make<number, unknown>()
+    const note = () => Deferred.complete(done, Effect.provideService(calls, Blocking.Blocking, here))
+    const nested = () =>
+      Effect.as(Effect.provideService(Blocking.run(asks.asksInTurn, "post"), Blocking.Blocking, other), 7)
+    const offer = MainCalls.offer(asks.Desk, { ...handlers, nested, note, slow })
+    yield* inScope(
+      Effect.gen(function*() {
+        expect(yield* offer(Blocking.run(asks.callsNested, 1))).toEqual({ value: 7 })
+        expect(yield* Deferred.await(done)).toBe(6)
+      })
+    )
+  }).pipe(Effect.scoped, Effect.provide(BlockingPool.layer({ threads: 1 }))))
 
 it.live("a call that waits in another pool, which goes on, is no circle", () =>
   Effect.gen(function*() {

@@ -1,6 +1,7 @@
 import { App, Host, Task, type TaskScope } from "@ambit/core"
 import { MainCalls, SyncApp, Thread } from "@ambit/node"
 import { expect, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Readings, Rules } from "../fixtures/rules.ts"
@@ -77,6 +78,49 @@ it.live("a handler that throws fails its caller, and the app goes on", () =>
     )
     expect(result?.message).toContain("no such rule")
     expect(result?.checks).toBe(0)
+  }))
+
+/** A host whose rules ask for what a handler of theirs gives, and an app that uses them. */
+const withCircle = <A, E>(config: { readonly limit: number; readonly asksOnce?: number }, body: Body<A, E>) =>
+  Effect.gen(function*() {
+    const checks = yield* Deferred.make<Effect.Effect<number, unknown>>()
+    const result = yield* Deferred.make<A, E>()
+    const rules = SyncApp.layer(Rules, { config }).pipe(
+      Layer.provide(
+        MainCalls.layer(Readings, { latest: () => Effect.flatten(Deferred.await(checks)), stopped: () => Effect.void })
+      )
+    )
+    const user = App.layer(
+      "user",
+      Effect.gen(function*() {
+        const context = yield* Effect.context<SyncApp.Running<"rules">>()
+        yield* Deferred.succeed(checks, Effect.provideContext(SyncApp.run(Rules, "checks"), context))
+        yield* Task.spawn(Effect.andThen(Deferred.complete(result, body), Host.requestStop("done")), "main")
+      })
+    )
+    yield* Host.launch(Layer.provideMerge(user, rules))
+    return yield* Deferred.await(result)
+  })
+
+it.live("a handler that waits for an effect which waits for its app is told of the circle, and what helps there", () =>
+  Effect.gen(function*() {
+    const error = yield* withCircle({ limit: 1 }, Effect.flip(SyncApp.run(Rules, "check", "cpu")))
+    expect(error.message).toContain("rules.check → readings.latest → rules.checks")
+    expect(error.message).toContain("The app has one thread, which waits")
+  }))
+
+it.live("a timer that waits for an effect which waits for its app is told of the circle", () =>
+  Effect.gen(function*() {
+    const told = Effect.gen(function*() {
+      let told = ""
+      while (told === "") {
+        yield* Effect.sleep("5 millis")
+        told = yield* SyncApp.run(Rules, "told")
+      }
+      return told
+    })
+    const message = yield* withCircle({ limit: 1, asksOnce: 1 }, told)
+    expect(message).toContain("a timer of rules-1 → readings.latest → rules.checks")
   }))
 
 it.live("timers run between the handlers, and one that throws is logged and comes again", () =>

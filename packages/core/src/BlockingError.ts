@@ -206,14 +206,15 @@ export class WouldDeadlock extends Schema.TaggedError<WouldDeadlock>("@ambit/cor
     ...reference,
     pool: Schema.String,
     /** Who waits for whom, from the running functions to this call. */
-    cycle: Schema.Array(Schema.String)
+    cycle: Schema.Array(Schema.String),
+    remedy: Schema.String
   }
 ) {
   override get message(): string {
     return `${
       told(this)
     } was refused: every thread of pool ${this.pool} waits for an effect that itself needs the pool ` +
-      `(${this.cycle.join(" → ")}). Give the pool more threads, or run the inner call in a pool of its own`
+      `(${this.cycle.join(" → ")}). ${this.remedy}`
   }
 }
 

@@ -20,7 +20,7 @@ import { oneRun, runLimitOf, spawnLimited } from "./internal/limitedTask.ts"
 import { joinPath } from "./internal/names.ts"
 import { checkCron, cronTick, everyTick, keepRuns, noRuns, repeating, runsOf, type Tick } from "./internal/runs.ts"
 import { handed, spawn as spawnIn } from "./internal/spawn.ts"
-import { CurrentScope, CurrentTask, type ScopeImpl, type TaskImpl, TaskTypeId } from "./internal/state.ts"
+import { CurrentErrand, CurrentScope, CurrentTask, type ScopeImpl, type TaskImpl, TaskTypeId } from "./internal/state.ts"
 import { CurrentLimit } from "./internal/timeLimit.ts"
 import type { InvalidOption } from "./InvalidOption.ts"
 import { around } from "./Limits.ts"
@@ -719,6 +719,14 @@ export const runs = (self: Task): Option.Option<Runs> => Option.fromUndefinedOr(
  * @since 0.1.0
  */
 export const current: Effect.Effect<Option.Option<Task>> = Effect.map(CurrentTask, Option.fromUndefinedOr)
+
+/**
+ * For whom a fiber does something, as long as somebody waits for it. Fibers that it
+ * forks have it too, tasks that it spawns do not: they are on their own.
+ *
+ * @internal
+ */
+export const errand: Context.Reference<unknown> = CurrentErrand
 
 /**
  * Gives a context the owner of work that another one has: its scope, its task or

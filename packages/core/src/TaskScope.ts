@@ -48,6 +48,7 @@ import { handed, refusal, spawn as spawnImpl } from "./internal/spawn.ts"
 import {
   allTasksOf,
   closedScope,
+  CurrentErrand,
   CurrentScope,
   refusingScope,
   type ScopeImpl,
@@ -662,7 +663,13 @@ const beginNursery = <A, E, R>(
     Deferred.doneUnsafe(failed, Exit.fail(new TaskFailed({ path, cause: Cause.squash(cause) })))
   })
   // The body fails to the caller, so its failure is neither logged as an error nor counted as one of a task.
-  const bodyTask = spawnImpl(scope, context, Effect.suspend(() => body(face(scope))), "(body)", { onFailure: "ignore" })
+  // Who waits for `use` waits for its body.
+  const work = Effect.provideService(
+    Effect.suspend(() => body(face(scope))),
+    CurrentErrand,
+    Context.get(context, CurrentErrand)
+  )
+  const bodyTask = spawnImpl(scope, context, work, "(body)", { onFailure: "ignore" })
   if (!(bodyTask instanceof TaskImpl)) throw bodyTask
   const done = Effect.flatMap(bodyTask.join, (value) => Effect.as(awaitQuiet(scope, false), value))
   // The failure first: when both are there, it counts.

@@ -10,7 +10,7 @@ import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as References from "effect/References"
 import * as Tracer from "effect/Tracer"
-import { CurrentJob, type Handler, type Offered, Offers } from "./internal/offers.ts"
+import { CurrentErrand, type Handler, type Offered, Offers } from "./internal/offers.ts"
 import type { Contract } from "./Thread.ts"
 
 /**
@@ -118,7 +118,7 @@ const handling = <R>(context: Context.Context<R>, calling: Context.Context<never
   Context.merge(Task.ownedBy(context, calling), ofCaller(calling))
 
 const ofCaller = Context.pick(
-  CurrentJob,
+  CurrentErrand,
   Offers,
   Tracer.ParentSpan,
   References.CurrentLogAnnotations,

@@ -21,7 +21,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type { ResourceLimits } from "node:worker_threads"
-import { Offers } from "./internal/offers.ts"
+import { CurrentErrand, errandIn, Offers } from "./internal/offers.ts"
 import { openPool } from "./internal/openPool.ts"
 import { settingsOf } from "./internal/settings.ts"
 import type { PoolStartFailed } from "./PoolStartFailed.ts"
@@ -154,7 +154,7 @@ const start = <Name extends string, Config, Handlers>(
       settingsOf({ ...options, name: app.name, threads: 1, saturation: "none" }, limits, stopWithin)
     )
     const lost = Deferred.makeUnsafe<never, ThreadLost>()
-    const pool = yield* openPool(settings, () => {
+    const pool = yield* openPool({ ...settings, ofApp: true }, () => {
       Deferred.doneUnsafe(lost, Effect.fail(new ThreadLost({ app: app.name })))
     })
     const inThread = <Args extends ReadonlyArray<unknown>, A>(f: BlockingFunction<Args, A>, ...args: Args) =>
@@ -203,18 +203,22 @@ export const run = <Name extends string, Config, Handlers, K extends keyof Handl
       readonly [method: string]: BlockingFunction<ArgsOf<Handlers[K]>, ResultOf<Handlers[K]>>
     }
     const handler = handlers[method]!
-    const call = runBlocking(handler, ...args).pipe(
-      Effect.provideService(Blocking, pool),
-      Effect.provideService(Offers, Context.get(context, Offers))
-    )
-    return Effect.flatMap(
-      TaskScope.spawn(scope, call, method, { onFailure: "ignore" }),
-      (task) => {
-        running.add(task)
-        task.fiber.addObserver(() => running.delete(task))
-        return Effect.onInterrupt(task.join, () => task.interrupt("nobody waits for it any more"))
-      }
-    )
+    return Effect.contextWith((caller: Context.Context<never>) => {
+      const call = runBlocking(handler, ...args).pipe(
+        Effect.provideService(Blocking, pool),
+        Effect.provideService(Offers, Context.get(context, Offers)),
+        // Who waits for this effect waits for the task below.
+        Effect.provideService(CurrentErrand, errandIn(caller))
+      )
+      return Effect.flatMap(
+        TaskScope.spawn(scope, call, method, { onFailure: "ignore" }),
+        (task) => {
+          running.add(task)
+          task.fiber.addObserver(() => running.delete(task))
+          return Effect.onInterrupt(task.join, () => task.interrupt("nobody waits for it any more"))
+        }
+      )
+    })
   })
 
 /**

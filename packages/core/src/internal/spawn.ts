@@ -16,6 +16,7 @@ import { checkName, isValidName, joinPath } from "./names.ts"
 import { emit, listened } from "./say.ts"
 import { shown } from "./shown.ts"
 import {
+  CurrentErrand,
   CurrentScope,
   CurrentTask,
   defaultSettings,
@@ -155,6 +156,7 @@ const sharedContext = <R>(scope: ScopeImpl, context: Context.Context<R>): Contex
   if (annotations.task !== pathOfCurrentTask) {
     shared = Context.add(shared, References.CurrentLogAnnotations, { ...annotations, task: pathOfCurrentTask })
   }
+  if (Context.get(context, CurrentErrand) !== undefined) shared = Context.add(shared, CurrentErrand, undefined)
   // A task spawned into a scope other than the spawner's spawns into its own in turn.
   if (Context.getOrUndefined(context, CurrentScope) !== scope) shared = Context.add(shared, CurrentScope, scope)
   scope.lastShared = { from: context, context: shared }

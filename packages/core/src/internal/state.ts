@@ -330,6 +330,11 @@ export const CurrentTask = Context.Reference<TaskImpl | undefined>("@ambit/core/
   defaultValue: () => undefined
 })
 
+/** For whom a fiber does something, and those it forks. A task that it spawns is on its own. */
+export const CurrentErrand = Context.Reference<unknown>("@ambit/core/internal/scope/CurrentErrand", {
+  defaultValue: () => undefined
+})
+
 export const CurrentScope = Context.Service<ScopeImpl>("@ambit/core/TaskScope")
 
 /** The scope that work with this context belongs to: that of its task, or the one around. */

@@ -16,8 +16,8 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import type { PoolJob } from "./job.ts"
-import { CurrentJob, Offers } from "./offers.ts"
+import type { Asker, PoolJob } from "./job.ts"
+import { CurrentErrand, Offers } from "./offers.ts"
 import type { PoolThread } from "./poolThread.ts"
 import { type AskFrame, openQuestion, takenQuestion } from "./protocol.ts"
 import { say } from "./say.ts"
@@ -48,6 +48,7 @@ export const answerQuestion = (
   const [, , how, question, contract, method, args] = frame
   if (how === "withdraw") {
     if (job?.question?.number === question) endQuestion(job)
+    forget(thread.timers, question)
     thread.effects.get(question)?.interruptUnsafe()
     return
   }
@@ -69,8 +70,9 @@ const call = (
   what: string,
   effect: Effect.Effect<unknown, unknown>
 ): void => {
-  if (job !== undefined) job.question = { number: question, what }
-  const fiber = Effect.runForkWith(context)(Effect.provideService(effect, CurrentJob, job))
+  const asker = job ?? thread.timers
+  asker.question = { number: question, what }
+  const fiber = Effect.runForkWith(context)(Effect.provideService(effect, CurrentErrand, { asker, question }))
   if (fiber.pollUnsafe() === undefined) {
     if (job === undefined) thread.effects.set(question, fiber)
     else (job.effects ??= new Set()).add(fiber)
@@ -78,9 +80,13 @@ const call = (
   fiber.addObserver((exit) => {
     if (job === undefined) thread.effects.delete(question)
     else job.effects?.delete(fiber)
-    if (job?.question?.number === question) job.question = undefined
+    forget(asker, question)
     answer(thread, question, exit)
   })
+}
+
+const forget = (asker: Asker, question: number): void => {
+  if (asker.question?.number === question) asker.question = undefined
 }
 
 const answer = (thread: PoolThread, question: number, exit: Exit.Exit<unknown, unknown>): void => {

@@ -18,7 +18,24 @@ export interface Question {
   readonly what: string
 }
 
-export class PoolJob implements Job {
+/** Who may wait for an effect of the main thread: a job, or the timers of a thread. */
+export interface Asker {
+  readonly name: string
+  /** What it waits for, while it does. */
+  question: Question | undefined
+  /** The question that it works for. */
+  readonly parent: Errand | undefined
+  /** The jobs that effects of this one wait for. */
+  children: Set<PoolJob> | undefined
+}
+
+/** A question of somebody, by its number. */
+export interface Errand {
+  readonly asker: Asker
+  readonly question: number
+}
+
+export class PoolJob implements Job, Asker {
   readonly pool: PoolImpl
   readonly request: Request
   /** Real milliseconds. */
@@ -36,15 +53,12 @@ export class PoolJob implements Job {
   toldAt: number | undefined = undefined
   graceEnds = Infinity
   graceTimer: Timer = undefined
-  /** What its thread waits for, while it does. */
   question: Question | undefined = undefined
   /** What runs on the main thread for it: the effect of its question, and those of questions that were taken back. */
   effects: Set<Fiber.Fiber<unknown, unknown>> | undefined = undefined
-  /** The job whose effect called for this one. */
-  parent: PoolJob | undefined
+  parent: Errand | undefined
   /** How many threads have ended before it began on them. */
   threadsLost = 0
-  /** The jobs that effects of this one wait for. */
   children: Set<PoolJob> | undefined = undefined
   /** Whether a warning has told that it runs for long. */
   stallTold = false
@@ -52,12 +66,16 @@ export class PoolJob implements Job {
   previous: PoolJob | undefined = undefined
   next: PoolJob | undefined = undefined
 
-  constructor(pool: PoolImpl, request: Request, since: number, parent: PoolJob | undefined) {
+  constructor(pool: PoolImpl, request: Request, since: number, parent: Errand | undefined) {
     this.pool = pool
     this.request = request
     this.since = since
     this.parent = parent
-    if (parent !== undefined) (parent.children ??= new Set()).add(this)
+    if (parent !== undefined) (parent.asker.children ??= new Set()).add(this)
+  }
+
+  get name(): string {
+    return this.request.reference.name
   }
 
   get grace(): number {
@@ -85,13 +103,15 @@ export class PoolJob implements Job {
 }
 
 /**
- * Whether a job waits, through effects of the main thread, for one that cannot
+ * Whether somebody waits, through effects of the main thread, for one that cannot
  * begin. `pools` are those of which it is known that nobody goes on there but by
  * this very job.
  */
-export const waitsForQueue = (job: PoolJob, pools: ReadonlySet<PoolImpl>): boolean => {
-  if (job.question === undefined || job.children === undefined) return false
-  for (const child of job.children) {
+export const waitsForQueue = ({ children, question }: Asker, pools: ReadonlySet<PoolImpl>): boolean => {
+  if (question === undefined || children === undefined) return false
+  for (const child of children) {
+    // What an earlier question left behind is not waited for.
+    if (child.parent?.question !== question.number) continue
     const waits = child.isRunning
       ? waitsForQueue(child, pools)
       : pools.has(child.pool) || child.pool.nobodyGoesOn(new Set([...pools, child.pool]))

@@ -2,9 +2,10 @@
  * What threads may ask of the main thread: the handlers around a call, by the
  * name of their contract.
  */
+import * as Task from "@ambit/core/Task"
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
-import type { PoolJob } from "./job.ts"
+import type { Errand } from "./job.ts"
 
 /** A handler with everything it requires. */
 export type Handler = (...args: ReadonlyArray<never>) => Effect.Effect<unknown, unknown>
@@ -16,7 +17,11 @@ export const Offers = Context.Reference<Offered>(
   { defaultValue: () => new Map() }
 )
 
-/** The job whose effect a fiber runs, so that the calls of that effect are known as its children. */
-export const CurrentJob = Context.Reference<PoolJob | undefined>("@ambit/node/internal/offers/CurrentJob", {
-  defaultValue: () => undefined
-})
+/** The question that a fiber answers, so that the calls it makes are known as those that the question waits for. */
+export const CurrentErrand = Task.errand as Context.Reference<Errand | undefined>
+
+/** That question, if somebody still waits for its answer. */
+export const errandIn = (context: Context.Context<never>): Errand | undefined => {
+  const errand = Context.get(context, CurrentErrand)
+  return errand === undefined || errand.asker.question?.number !== errand.question ? undefined : errand
+}

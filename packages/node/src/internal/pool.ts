@@ -29,13 +29,13 @@ import {
   ThreadDied,
   WouldDeadlock
 } from "@ambit/core/Blocking"
-import * as Context from "effect/Context"
+import type * as Context from "effect/Context"
 import * as Exit from "effect/Exit"
 import type { ResourceLimits } from "node:worker_threads"
 import { answerQuestion, endQuestion, whenQuiet } from "./ask.ts"
 import { FunctionTable } from "./functionTable.ts"
 import { JobQueue, PoolJob, waitsForQueue } from "./job.ts"
-import { CurrentJob } from "./offers.ts"
+import { errandIn } from "./offers.ts"
 import { metaOf, PoolThread } from "./poolThread.ts"
 import { type Failure, type MetaFrame, type ToMain, toMain } from "./protocol.ts"
 import { after, afterIfAlive, cancelTimer, isDoneWithin, realNow, type Timer } from "./realTime.ts"
@@ -56,6 +56,8 @@ export interface PoolSettings {
   readonly resourceLimits: ResourceLimits | undefined
   readonly saturation: { readonly threshold: number; readonly every: number } | undefined
   readonly stalledAfter: number
+  /** Whether it is the thread of a synchronous app, which has one. */
+  readonly ofApp?: boolean
 }
 
 const referenceOf = ({ reference }: Request) => ({ function: reference.name, module: reference.module })
@@ -154,7 +156,7 @@ export class PoolImpl {
   // ---------------------------------------------------------------------------
 
   submit(request: Request): PoolJob {
-    const job = new PoolJob(this, request, realNow(), Context.get(request.context, CurrentJob))
+    const job = new PoolJob(this, request, realNow(), errandIn(request.context))
     // As `work`, without a closure for each call.
     this.working++
     try {
@@ -179,14 +181,18 @@ export class PoolImpl {
       const { capacity, name } = this.settings
       this.refuse(job, new QueueFull({ ...referenceOf(request), pool: name, capacity }))
     } else if (job.parent !== undefined && job.phase !== "Done" && this.nobodyGoesOn()) {
-      this.refuse(job, new WouldDeadlock({ ...referenceOf(request), pool: this.settings.name, cycle: cycleTo(job) }))
+      const { name, ofApp } = this.settings
+      const remedy = ofApp === true ? answerWithoutApp : moreThreads
+      this.refuse(job, new WouldDeadlock({ ...referenceOf(request), pool: name, cycle: cycleTo(job), remedy }))
     }
   }
 
   /** Whether every thread waits for an effect that itself waits for the queue. */
   nobodyGoesOn(pools: ReadonlySet<PoolImpl> = new Set([this])): boolean {
     return this.threads.length >= this.settings.max &&
-      this.threads.every(({ sent: [first] }) => first !== undefined && first.isRunning && waitsForQueue(first, pools))
+      this.threads.every(({ sent: [first], timers }) =>
+        waitsForQueue(first?.isRunning === true ? first : timers, pools)
+      )
   }
 
   private refuse(job: PoolJob, reason: BlockingReason): void {
@@ -288,7 +294,7 @@ export class PoolImpl {
   private finish(job: PoolJob): void {
     job.phase = "Done"
     if (job.graceTimer !== undefined) cancelTimer(job.graceTimer)
-    job.parent?.children?.delete(job)
+    job.parent?.asker.children?.delete(job)
     job.parent = undefined
     if (job.effects !== undefined) endQuestion(job)
   }
@@ -858,10 +864,14 @@ const firstLineOf = (place: string | undefined): string => place?.split("\n")[0]
 /** What is always known of where a thread is. */
 const placeOf = ({ request: { reference } }: PoolJob): string => `in ${reference.name} (${reference.module})`
 
+const moreThreads = "Give the pool more threads, or run the inner call in a pool of its own"
+const answerWithoutApp = "The app has one thread, which waits: let the effect do without a handler of this app, " +
+  "or let the thread post instead of call"
+
 const cycleTo = (job: PoolJob): Array<string> => {
-  const names: Array<string> = [job.request.reference.name]
-  for (let at = job.parent; at !== undefined; at = at.parent) {
-    names.unshift(at.request.reference.name, at.question?.what ?? "an effect")
+  const names: Array<string> = [job.name]
+  for (let at = job.parent?.asker; at !== undefined; at = at.parent?.asker) {
+    names.unshift(at.name, at.question?.what ?? "an effect")
   }
   return names
 }

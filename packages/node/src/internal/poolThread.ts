@@ -22,7 +22,7 @@ import {
 } from "node:worker_threads"
 import { threadUrl } from "../threadUrl.ts"
 import type { FunctionTable } from "./functionTable.ts"
-import type { PoolJob } from "./job.ts"
+import type { Asker, PoolJob } from "./job.ts"
 import { trackThread } from "./liveThreads.ts"
 import {
   type AnswerFrame,
@@ -105,6 +105,8 @@ export class PoolThread {
   private readonly functions: FunctionTable
   /** The functions that it has been told of. */
   private readonly defined = new Set<number>()
+  /** Its timers, of which one at most waits for the main thread. */
+  readonly timers: Asker
   /** What runs on the main thread for its timers, by the number of the question. */
   readonly effects = new Map<number, Fiber.Fiber<unknown, unknown>>()
   private signs = { asked: 0, given: 0 }
@@ -133,6 +135,7 @@ export class PoolThread {
       answers: answers.port2
     }
     this.name = options.name
+    this.timers = { name: `a timer of ${options.name}`, question: undefined, parent: undefined, children: undefined }
     this.listener = listener
     this.functions = options.functions
     this.memory = new Int32Array(memory)
