@@ -3,7 +3,11 @@ import { MainCalls, SyncApp, Thread } from "@ambit/node"
 import { expect, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Scheduler from "effect/Scheduler"
 import { Readings, Rules } from "../fixtures/rules.ts"
 import { linesAt, makeRecorder } from "../support/recorder.ts"
 
@@ -159,6 +163,16 @@ it.live("an endless loop in a handler is ended at stop, and the rest of the host
     )
   }))
 
+/** Waits until a handler of the rules runs. */
+const running = (name: string): Effect.Effect<void, never, Host.Host> =>
+  Effect.flatMap(
+    Host.tree,
+    ({ apps }) =>
+      apps.some(({ calls }) => calls.some((call) => call.name === name && call.thread !== undefined))
+        ? Effect.void
+        : Effect.andThen(Effect.sleep("5 millis"), running(name))
+  )
+
 it.live("a stop ends the handlers that poll before onStop, which runs in their thread", () =>
   Effect.gen(function*() {
     const { exit, stopped } = yield* withRules(
@@ -170,6 +184,57 @@ it.live("a stop ends the handlers that poll before onStop, which runs in their t
     )
     expect(stopped).toEqual([0])
     expect(exit).toMatchObject({ _tag: "Success", value: { clean: true } })
+  }))
+
+it.live("a stop of the app ends the wait for its handlers, and says which had begun", () =>
+  Effect.gen(function*() {
+    const exits: Array<Exit.Exit<unknown, unknown>> = []
+    const waits = (method: "polls" | "checks") =>
+      Effect.forkDetach(
+        Effect.onExit(SyncApp.run(Rules, method), (exit) => Effect.sync(() => exits.push(exit))),
+        { startImmediately: true }
+      )
+    const begins = Effect.gen(function*() {
+      yield* waits("polls")
+      yield* running("rules.polls")
+      yield* waits("checks")
+    })
+    const { exit } = yield* withRules(begins, { config: { limit: 1 } })
+    expect(exit).toMatchObject({ _tag: "Success", value: { clean: true } })
+    expect(exits.map((exit) => Exit.findErrorOption(exit).pipe(Option.getOrUndefined))).toMatchObject([
+      { _tag: "BlockingError", reason: { _tag: "PoolStopped", pool: "rules", started: true } },
+      { _tag: "ScopeClosed", path: "host/rules/checks", state: "stopping", reason: "done" }
+    ])
+  }))
+
+it.live("a lost thread ends the wait for the handlers behind the one that is lost, and says so", () =>
+  Effect.gen(function*() {
+    const told = yield* Deferred.make<number, unknown>()
+    const loses = Effect.gen(function*() {
+      const spinning = yield* Effect.forkChild(SyncApp.run(Rules, "spin"), { startImmediately: true })
+      yield* running("rules.spin")
+      const behind = Deferred.complete(told, SyncApp.run(Rules, "checks"))
+      yield* Effect.forkDetach(Effect.andThen(behind, Host.requestStop("told")), { startImmediately: true })
+      yield* Fiber.interrupt(spinning)
+      return yield* Effect.never
+    })
+    yield* withRules(loses, { config: { limit: 1 }, grace: 0 })
+    expect(yield* Effect.flip(Deferred.await(told))).toMatchObject({ _tag: "ThreadLost", app: "rules" })
+  }))
+
+it.live("a handler ends with who waits for it, in whichever step that one is interrupted", () =>
+  Effect.gen(function*() {
+    const interrupted = (steps: number) =>
+      Effect.gen(function*() {
+        // It pauses so often that some pause lies between any two steps of it.
+        const slowly = Effect.provideService(SyncApp.run(Rules, "polls"), Scheduler.MaxOpsBeforeYield, 3)
+        const fiber = yield* Effect.forkChild(slowly)
+        yield* Effect.forEach(Array.from({ length: steps }), () => Effect.yieldNow)
+        yield* Fiber.interrupt(fiber)
+        return yield* SyncApp.run(Rules, "checks")
+      })
+    const { result } = yield* withRules(Effect.forEach([...Array(60).keys()], interrupted), { config: { limit: 1 } })
+    expect(result).toHaveLength(60)
   }))
 
 it.live("a lost thread stops the app, and a start gives it a new one with a new state", () =>

@@ -139,7 +139,11 @@ describe("a synchronous app", () => {
 
   it("is run by its handlers' names, with their arguments and results", () => {
     expect(SyncApp.run(Counter, "add", 1)).type.toBe<
-      Effect.Effect<number, Blocking.BlockingError | ScopeClosed | InvalidOption, SyncApp.Running<"counter">>
+      Effect.Effect<
+        number,
+        Blocking.BlockingError | ScopeClosed | SyncApp.ThreadLost | InvalidOption,
+        SyncApp.Running<"counter">
+      >
     >()
     expect(SyncApp.run).type.not.toBeCallableWith(Counter, "add", "1")
     expect(SyncApp.run).type.not.toBeCallableWith(Counter, "remove")

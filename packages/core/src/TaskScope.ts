@@ -209,6 +209,14 @@ const face = (self: ScopeImpl): TaskScope => self
 
 const pathOf = (parent: ScopeImpl | undefined, name: string): string => joinPath(parent?.path ?? "", name, 1)
 
+/**
+ * What a task of that name would be refused with, if the scope takes none any more.
+ *
+ * @internal
+ */
+export const refusalOf = (self: TaskScope, name: string): ScopeClosed | undefined =>
+  refusingScope(impl(self)) === undefined ? undefined : refusal(impl(self), name)
+
 // Checks what a scope is made with, and gives what makes it in one step, with the context around it.
 const checked = (
   name: string,

@@ -7,17 +7,19 @@
  * @since 0.1.0
  */
 import * as AmbitApp from "@ambit/core/App"
-import { Blocking, type BlockingError, run as runBlocking } from "@ambit/core/Blocking"
+import { Blocking, BlockingError, type Pool, PoolStopped, run as runBlocking } from "@ambit/core/Blocking"
 import type { BlockingFunction } from "@ambit/core/BlockingFunction"
 import type { InvalidOption } from "@ambit/core/InvalidOption"
 import * as Limits from "@ambit/core/Limits"
 import type { ScopeClosed } from "@ambit/core/ScopeClosed"
 import * as Task from "@ambit/core/Task"
 import * as TaskScope from "@ambit/core/TaskScope"
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type { ResourceLimits } from "node:worker_threads"
@@ -63,6 +65,7 @@ interface Handle {
   readonly pool: Blocking["Service"]
   /** The handlers that run or wait. */
   readonly handlers: Set<Task.Task>
+  readonly lost: Deferred.Deferred<never, ThreadLost>
 }
 
 const keyOf = <Name extends string>(name: Name): Context.Key<Running<Name>, Handle> =>
@@ -170,7 +173,7 @@ const start = <Name extends string, Config, Handlers>(
       })
     )
     yield* AmbitApp.onStop("onStop", Effect.andThen(interruptHandlers, inThread(app.stop)))
-    return { scope, context, pool, handlers }
+    return { scope, context, pool, handlers, lost }
   })
 
 /**
@@ -188,7 +191,9 @@ const start = <Name extends string, Config, Handlers>(
  * **Failure**
  *
  * Fails as `Blocking.run` does, and with `ScopeClosed` when the app is stopping or
- * has stopped.
+ * has stopped. A stop of the app ends the wait: with `ScopeClosed` when the handler
+ * has not begun, and never will, and with the reason `PoolStopped` when it had. So
+ * does the loss of its thread, with `ThreadLost`.
  *
  * @category running
  * @since 0.1.0
@@ -197,29 +202,61 @@ export const run = <Name extends string, Config, Handlers, K extends keyof Handl
   app: App<Name, Config, Handlers>,
   method: K,
   ...args: ArgsOf<Handlers[K]>
-): Effect.Effect<ResultOf<Handlers[K]>, BlockingError | ScopeClosed | InvalidOption, Running<Name>> =>
-  Effect.flatMap(Effect.service(keyOf(app.name)), ({ context, handlers: running, pool, scope }) => {
+): Effect.Effect<ResultOf<Handlers[K]>, BlockingError | ScopeClosed | ThreadLost | InvalidOption, Running<Name>> =>
+  Effect.flatMap(Effect.service(keyOf(app.name)), ({ context, handlers: running, lost, pool, scope }) => {
     const handlers = app.handlers as {
       readonly [method: string]: BlockingFunction<ArgsOf<Handlers[K]>, ResultOf<Handlers[K]>>
     }
     const handler = handlers[method]!
     return Effect.contextWith((caller: Context.Context<never>) => {
+      const begun = { value: false }
       const call = runBlocking(handler, ...args).pipe(
-        Effect.provideService(Blocking, pool),
+        Effect.provideService(Blocking, telling(pool, begun)),
         Effect.provideService(Offers, Context.get(context, Offers)),
         // Who waits for this effect waits for the task below.
         Effect.provideService(CurrentErrand, errandIn(caller))
       )
-      return Effect.flatMap(
-        TaskScope.spawn(scope, call, method, { onFailure: "ignore" }),
-        (task) => {
-          running.add(task)
-          task.fiber.addObserver(() => running.delete(task))
-          return Effect.onInterrupt(task.join, () => task.interrupt("nobody waits for it any more"))
-        }
+      const stopped = (): BlockingError | ScopeClosed | ThreadLost | undefined => {
+        const refusal = TaskScope.refusalOf(scope, method)
+        if (Deferred.isDoneUnsafe(lost)) return new ThreadLost({ app: app.name })
+        if (refusal === undefined || !begun.value) return refusal
+        const { module, name } = handler
+        return new BlockingError({ reason: new PoolStopped({ function: name, module, pool: app.name, started: true }) })
+      }
+      return Effect.uninterruptibleMask((restore) =>
+        Effect.flatMap(
+          TaskScope.spawn(scope, call, method, { onFailure: "ignore" }),
+          (task) => {
+            running.add(task)
+            task.fiber.addObserver(() => running.delete(task))
+            return restore(task.await).pipe(
+              Effect.onInterrupt(() => task.interrupt("nobody waits for it any more")),
+              // What the task was interrupted for is no interruption of who waits for it.
+              Effect.flatMap((exit) => {
+                const error = Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause) ? stopped() : undefined
+                return error === undefined ? exit : Effect.fail(error)
+              })
+            )
+          }
+        )
       )
     })
   })
+
+/** A pool that tells whether a call has begun, at the latest when it is cancelled. */
+const telling = (pool: Pool, begun: { value: boolean }): Pool => ({
+  ...pool,
+  submit: (request) => {
+    begun.value = true
+    return pool.submit({
+      ...request,
+      ended: (end) => {
+        if (end._tag === "NeverStarted") begun.value = false
+        request.ended(end)
+      }
+    })
+  }
+})
 
 /**
  * The arguments of a handler, without the state.
