@@ -637,6 +637,29 @@ describe("a pool", () => {
       expect(yield* read("ambit_blocking_busy_threads")).toBeUndefined()
     }).pipe(Effect.provideService(Metric.MetricRegistry, new Map())))
 
+  it.live("whose name another one has gets a number, so that metrics and threads of the two can be told apart", () =>
+    Effect.gen(function*() {
+      const completed = Effect.map(
+        Metric.snapshot,
+        (metrics) =>
+          metrics.flatMap(({ attributes, id, state }) =>
+            id === "ambit_blocking_completed_total" ? [[attributes?.["pool"], "count" in state && state.count]] : []
+          )
+      )
+      const run = (pool: Blocking.Pool) =>
+        Effect.provideService(Blocking.run(functions.context), Blocking.Blocking, pool)
+      const one = yield* BlockingPool.make({ name: "twin", threads: 1 })
+      const both = yield* Effect.scoped(Effect.gen(function*() {
+        const two = yield* BlockingPool.make({ name: "twin", threads: 1 })
+        expect([two.name, (yield* run(two)).thread]).toEqual(["twin#2", "twin#2-1"])
+        return yield* completed
+      }))
+      expect(both).toEqual([["twin", 0], ["twin#2", 1]])
+      expect((yield* run(one)).thread).toBe("twin-1")
+      expect(yield* completed).toEqual([["twin", 1]])
+      expect((yield* BlockingPool.make({ name: "twin", threads: 1 })).name).toBe("twin#2")
+    }).pipe(Effect.scoped))
+
   it.live("of its own keeps quick calls from waiting for slow ones", () =>
     withPool(
       { threads: 1 },

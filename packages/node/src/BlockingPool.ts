@@ -20,7 +20,7 @@ import type { PoolStartFailed } from "./PoolStartFailed.ts"
  *
  * **Details**
  *
- * - `name`: what it is called in logs, metrics and the tree; `"blocking"` by default. Its threads are `blocking-1` and so on.
+ * - `name`: what it is called in logs, metrics and the tree; `"blocking"` by default. Its threads are `blocking-1` and so on. As long as another pool of that name is open, it is called `blocking#2`.
  * - `threads`: how many; as many as the machine has cores, at least 2, by default. With `min` and `max`, threads beyond `min` come when all are busy, and go when they have been idle.
  * - `idleAfter`: how long a thread beyond `min` may have nothing to do; 30 seconds by default.
  * - `spare`: whether one more thread stands ready to take the place of one that was ended, in a millisecond instead of some 20; `false` by default, since it takes some 8 megabytes.

@@ -24,6 +24,16 @@ const start = (
     return yield* new PoolStartFailed({ pool: name, problem })
   })
 
+/** The names of the pools that are open: threads, metrics and log lines of two pools are to be told apart. */
+const names = new Set<string>()
+
+const takeName = (name: string): string => {
+  let free = name
+  for (let ordinal = 2; names.has(free); ordinal++) free = `${name}#${ordinal}`
+  names.add(free)
+  return free
+}
+
 /** Makes a pool that is closed with the scope. `onLost` hears of each thread that was lost with what it had in memory. */
 export const openPool = (
   settings: PoolSettings,
@@ -31,14 +41,18 @@ export const openPool = (
 ): Effect.Effect<Pool, PoolStartFailed, Scope.Scope> =>
   Effect.gen(function*() {
     const context = yield* Effect.context()
+    const name = yield* Effect.acquireRelease(
+      Effect.sync(() => takeName(settings.name)),
+      (name) => Effect.sync(() => names.delete(name))
+    )
     const [pool] = yield* Effect.acquireRelease(
-      Effect.flatMap(start(settings, context, onLost), (pool) =>
+      Effect.flatMap(start({ ...settings, name }, context, onLost), (pool) =>
         Effect.map(registerMetrics(pool), (removeMetrics) => [pool, removeMetrics] as const)),
       ([pool, removeMetrics]) =>
         Effect.andThen(Effect.promise(() => pool.close()), removeMetrics)
     )
     return {
-      name: settings.name,
+      name,
       submit: (request) => pool.submit(request),
       status: Effect.sync(() => pool.status()),
       restart: Effect.promise(() => pool.restart())
