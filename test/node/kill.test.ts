@@ -227,3 +227,22 @@ it("a slot that is used again is not mistaken for the call before it", async () 
   expect(last.answers).toEqual([1])
   expect(Atomics.load(memory, 2)).toBe(0)
 })
+
+it("a restart hands waiting calls to the new threads in the order in which they were made", async () => {
+  const pool = await makePool({ min: 2, max: 2 })
+  // Calls have been quick, so the next ones are sent ahead to the threads.
+  for (let n = 0; n < 400; n++) call(pool, functions.triple, n)
+  await until(() => pool.status().completed === 400)
+  const holders = [gate(), gate()]
+  for (const memory of holders) call(pool, functions.deaf, memory)
+  await until(() => holders.every((memory) => Atomics.load(memory, 0) === 1))
+  const waiting = [1, 2, 3, 4, 5, 6]
+  const calls = waiting.map((n) => call(pool, functions.echo, n))
+  const send = vi.spyOn(PoolThread.prototype, "send")
+  const restarting = pool.restart()
+  expect(send.mock.calls.map(([job]) => job.request.args[0])).toEqual(waiting)
+  send.mockRestore()
+  for (const memory of holders) set(memory, 1, 1)
+  await restarting
+  await until(() => calls.every(({ answers }) => answers.length === 1))
+})

@@ -35,11 +35,15 @@ export interface Errand {
   readonly question: number
 }
 
+let orders = 0
+
 export class PoolJob implements Job, Asker {
   readonly pool: PoolImpl
   readonly request: Request
   /** Real milliseconds. */
   readonly since: number
+  /** Its place among all calls. */
+  readonly order = ++orders
   phase: "Queued" | "Sent" | "Done" = "Queued"
   /** Nobody waits for it any more. */
   cancelled = false
@@ -135,13 +139,20 @@ export class JobQueue {
     this.size++
   }
 
-  /** For what was taken back: it has waited for longer than the others. */
-  unshift(job: PoolJob): void {
-    job.previous = undefined
-    job.next = this.first
-    if (this.first === undefined) this.last = job
-    else this.first.previous = job
-    this.first = job
+  /** For what was taken back: it gets the place that it had. Only what was taken back as well can be before it. */
+  putBack(job: PoolJob): void {
+    let before: PoolJob | undefined
+    let after = this.first
+    while (after !== undefined && after.order < job.order) {
+      before = after
+      after = after.next
+    }
+    job.previous = before
+    job.next = after
+    if (before === undefined) this.first = job
+    else before.next = job
+    if (after === undefined) this.last = job
+    else after.previous = job
     this.size++
   }
 

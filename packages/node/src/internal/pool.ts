@@ -443,7 +443,7 @@ export class PoolImpl {
 
   private requeue(job: PoolJob): void {
     job.phase = "Queued"
-    this.queue.unshift(job)
+    this.queue.putBack(job)
   }
 
   /** Ends a thread that has left the pool, and `job` with it, if it runs there. */
