@@ -1,6 +1,6 @@
 import { Blocking, BlockingFunction, Limits, TaskScope } from "@ambit/core"
 import { BlockingPool } from "@ambit/node"
-import { describe, expect, it, layer } from "@effect/vitest"
+import { describe, expect, it, layer, vi } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
@@ -11,6 +11,7 @@ import * as Metric from "effect/Metric"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { availableParallelism } from "node:os"
+import { PoolImpl } from "../../packages/node/src/internal/pool.ts"
 import { settingsOf } from "../../packages/node/src/internal/settings.ts"
 import * as functions from "../fixtures/functions.ts"
 import { NoDisk, throwsNoDisk } from "../fixtures/modules/tagged.ts"
@@ -659,6 +660,33 @@ describe("a pool", () => {
       expect(yield* completed).toEqual([["twin", 1]])
       expect((yield* BlockingPool.make({ name: "twin", threads: 1 })).name).toBe("twin#2")
     }).pipe(Effect.scoped))
+
+  it.live("whose threads do not come can be interrupted in its start, and leaves nothing behind", () =>
+    Effect.gen(function*() {
+      const start = vi.spyOn(PoolImpl.prototype, "start").mockReturnValueOnce(new Promise(() => {}))
+      const close = vi.spyOn(PoolImpl.prototype, "close")
+      const fiber = yield* started(Effect.scoped(BlockingPool.make({ name: "late", threads: 1 })))
+      expect(start).toHaveBeenCalledOnce()
+      yield* Fiber.interrupt(fiber)
+      expect(close).toHaveBeenCalledOnce()
+      expect((yield* BlockingPool.make({ name: "late", threads: 1 })).name).toBe("late")
+    }).pipe(Effect.scoped, Effect.ensuring(Effect.sync(() => vi.restoreAllMocks()))))
+
+  it.live("whose threads do not come in time fails in its start, and leaves nothing behind", () =>
+    Effect.gen(function*() {
+      vi.spyOn(PoolImpl.prototype, "start").mockReturnValueOnce(new Promise(() => {}))
+      vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] })
+      const fiber = yield* started(Effect.flip(Effect.scoped(BlockingPool.make({ name: "late", threads: 1 }))))
+      yield* Effect.promise(() => vi.advanceTimersByTimeAsync(20_000))
+      const error = yield* Fiber.join(fiber)
+      expect(error.message).toContain("No thread of pool late starts: none was ready within 20000 ms")
+      vi.useRealTimers()
+      expect((yield* BlockingPool.make({ name: "late", threads: 1 })).name).toBe("late")
+    }).pipe(
+      Effect.scoped,
+      Effect.ensuring(Effect.sync(() => vi.useRealTimers())),
+      Effect.ensuring(Effect.sync(() => vi.restoreAllMocks()))
+    ))
 
   it.live("of its own keeps quick calls from waiting for slow ones", () =>
     withPool(

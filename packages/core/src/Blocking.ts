@@ -353,8 +353,9 @@ const within = (
  *
  * **Details**
  *
- * Arguments and result are cloned, as `structuredClone` does it. The call belongs
- * to the task that makes it: it is in `Host.tree` while it runs, and in the report
+ * Arguments and result are cloned, as `structuredClone` does it: the arguments when
+ * the call goes to a thread, which may be later, so leave them as they are until the
+ * call has ended. The call belongs to the task that makes it: it is in `Host.tree` while it runs, and in the report
  * of a stop. Options are given with `withOptions`.
  *
  * **Ordering**

@@ -61,13 +61,14 @@ export interface BlockingPoolOptions {
  * **Failure**
  *
  * Options that make no sense fail with `InvalidOption`, a thread that does not
- * start with `PoolStartFailed`.
+ * start, or not within 20 seconds, with `PoolStartFailed`.
  *
  * **Interruption**
  *
  * The end of the scope stops the pool: what waits fails with `PoolStopped` and
  * never runs, what runs is cancelled and gets its grace, and then its thread is
- * ended. It takes no longer than `stopWithin`.
+ * ended. It takes no longer than `stopWithin`. A start that is interrupted ends what
+ * it has begun.
  *
  * @category constructors
  * @since 0.1.0
