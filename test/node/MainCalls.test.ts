@@ -121,6 +121,26 @@ layer(BlockingPool.layer({ threads: 2 }), { excludeTestServices: true })("a thre
       ])
     }).pipe(Effect.scoped))
 
+  it.effect("that is cancelled before it hears of the task that it spawned leaves no task", () =>
+    Effect.gen(function*() {
+      const scope = yield* TaskScope.make("desk")
+      let caller: Fiber.Fiber<unknown, unknown> | undefined
+      let begun = 0
+      const forever = () =>
+        Effect.suspend(() => {
+          begun++
+          caller?.interruptUnsafe()
+          return Effect.never
+        })
+      const offer = MainCalls.offer(asks.Desk, { ...handlers, forever })
+      caller = yield* started(Effect.provideService(offer(Blocking.run(asks.spawns)), TaskScope.TaskScope, scope))
+      yield* Fiber.await(caller)
+      // What its thread took back is read before what the call returned.
+      while ((yield* TaskScope.tasks(scope)).some(({ path }) => path === "desk/spawns")) yield* Effect.sleep("5 millis")
+      expect(begun).toBe(1)
+      expect((yield* TaskScope.tasks(scope)).map(({ path }) => path)).toEqual([])
+    }).pipe(Effect.scoped))
+
   it.effect("that asks for what nobody offers is told the contract and the remedy", () =>
     Effect.gen(function*() {
       const { error } = yield* inScope(offered(Blocking.run(asks.asksUnknown)))

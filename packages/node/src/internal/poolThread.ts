@@ -8,6 +8,7 @@
  *   can have begun, apart from those whose answer is on its way.
  * - A slot is free as soon as its job is answered or taken back. (node/kill.test.ts)
  */
+import type { Task } from "@ambit/core/Task"
 import * as Context from "effect/Context"
 import type * as Fiber from "effect/Fiber"
 import * as References from "effect/References"
@@ -109,6 +110,8 @@ export class PoolThread {
   readonly timers: Asker
   /** What runs on the main thread for its timers, by the number of the question. */
   readonly effects = new Map<number, Fiber.Fiber<unknown, unknown>>()
+  /** The task that it has spawned at last: it may not have heard of it yet, and take the question back. */
+  spawned: { readonly question: number; readonly task: Task } | undefined = undefined
   private signs = { asked: 0, given: 0 }
   private readonly batch: Array<unknown> = []
   private meta: MetaFrame | undefined = undefined
