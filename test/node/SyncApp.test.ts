@@ -1,6 +1,6 @@
 import { App, Host, Task, type TaskScope } from "@ambit/core"
 import { MainCalls, SyncApp, Thread } from "@ambit/node"
-import { expect, it } from "@effect/vitest"
+import { expect, it, vi } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -126,6 +126,26 @@ it.live("a timer that waits for an effect which waits for its app is told of the
     const message = yield* withCircle({ limit: 1, asksOnce: 1 }, told)
     expect(message).toContain("a timer of rules-1 → readings.latest → rules.checks")
   }))
+
+it("timers end before onStop", () => {
+  vi.useFakeTimers()
+  const ticks: Array<string> = []
+  const clock = Thread.app({ url: import.meta.url }, "clock", {
+    onStart: () => {
+      Thread.every(10, () => void ticks.push("every"))
+      Thread.after(15, () => void ticks.push("after"))
+      Thread.after(25, () => void ticks.push("too late"))
+    },
+    handlers: {},
+    onStop: () => void ticks.push("onStop")
+  })
+  clock.start.run(undefined)
+  vi.advanceTimersByTime(20)
+  clock.stop.run()
+  vi.advanceTimersByTime(1000)
+  vi.useRealTimers()
+  expect(ticks).toEqual(["every", "after", "every", "onStop"])
+})
 
 it.live("timers run between the handlers, and one that throws is logged and comes again", () =>
   Effect.gen(function*() {

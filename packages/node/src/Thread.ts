@@ -297,7 +297,7 @@ export const post = <Calls, K extends keyof Calls & string>(
  *
  * **Failure**
  *
- * As `call`, for the start.
+ * As `call`, for the start. When this throws, the task is interrupted, if it had begun.
  *
  * @category main thread
  * @since 0.1.0
@@ -337,7 +337,7 @@ export interface App<out Name extends string, in Config, out Handlers> {
  *
  * - `onStart` gets the configuration and gives the state.
  * - `handlers` are what others may run, each with the state first.
- * - `onStop` cleans up, within the limit of a hook.
+ * - `onStop` cleans up, within the limit of a hook. Before it, the timers of the thread end.
  *
  * @category models
  * @since 0.1.0
@@ -426,6 +426,7 @@ export const app = <
       started = { state: definition.onStart(config) }
     }),
     stop: declare(meta, `${name}.onStop`, () => {
+      endTimers()
       if (started !== undefined) definition.onStop?.(started.state)
       started = undefined
     }),
@@ -449,9 +450,22 @@ const guarded = (f: () => void) => (): void => {
   }
 }
 
+/** The timers of this thread that have not ended. */
+const timers = new Set<ReturnType<typeof setTimeout>>()
+
+const endTimer = (timer: ReturnType<typeof setTimeout>): void => {
+  clearTimeout(timer)
+  timers.delete(timer)
+}
+
+const endTimers = (): void => {
+  for (const timer of timers) endTimer(timer)
+}
+
 /**
  * Runs a function in this thread again and again, between the calls. Gives a
- * function that ends it; the end of the thread does so as well.
+ * function that ends it; the end of the thread does so as well, and the stop of an
+ * app in the thread.
  *
  * **Failure**
  *
@@ -463,7 +477,8 @@ const guarded = (f: () => void) => (): void => {
  */
 export const every = (millis: number, f: () => void): () => void => {
   const timer = setInterval(guarded(f), checkedMillis(millis))
-  return () => clearInterval(timer)
+  timers.add(timer)
+  return () => endTimer(timer)
 }
 
 /**
@@ -473,8 +488,13 @@ export const every = (millis: number, f: () => void): () => void => {
  * @since 0.1.0
  */
 export const after = (millis: number, f: () => void): () => void => {
-  const timer = setTimeout(guarded(f), checkedMillis(millis))
-  return () => clearTimeout(timer)
+  const run = guarded(f)
+  const timer = setTimeout(() => {
+    timers.delete(timer)
+    run()
+  }, checkedMillis(millis))
+  timers.add(timer)
+  return () => endTimer(timer)
 }
 
 const checkedMillis = (millis: number): number => {
