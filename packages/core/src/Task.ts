@@ -20,7 +20,14 @@ import { oneRun, runLimitOf, spawnLimited } from "./internal/limitedTask.ts"
 import { joinPath } from "./internal/names.ts"
 import { checkCron, cronTick, everyTick, keepRuns, noRuns, repeating, runsOf, type Tick } from "./internal/runs.ts"
 import { handed, spawn as spawnIn } from "./internal/spawn.ts"
-import { CurrentErrand, CurrentScope, CurrentTask, type ScopeImpl, type TaskImpl, TaskTypeId } from "./internal/state.ts"
+import {
+  CurrentErrand,
+  CurrentScope,
+  CurrentTask,
+  type ScopeImpl,
+  type TaskImpl,
+  TaskTypeId
+} from "./internal/state.ts"
 import { CurrentLimit } from "./internal/timeLimit.ts"
 import type { InvalidOption } from "./InvalidOption.ts"
 import { around } from "./Limits.ts"
