@@ -55,7 +55,8 @@ let inTimer = false
 let meta: MetaFrame = [toThread.meta, "", "", "Info", "", "{}"]
 let questions = 0
 
-const isCancelled = (): boolean => sequence !== 0 && Atomics.load(memory, words.cancelled) === sequence
+const isCancelled = (): boolean =>
+  sequence !== 0 && Atomics.load(memory, words.slots + slot) === slotWord(sequence, slotStates.cancelled)
 
 // Between the calls, as in a timer, what is known belongs to a call that is over.
 const info = (): CallInfo | undefined =>

@@ -188,8 +188,9 @@ export class PoolThread {
     return this.free.length > 0 && this.sent.length < Math.max(1, Math.min(slotCount, aheadMillis / this.average))
   }
 
-  hasBegun(job: PoolJob): boolean {
-    return Atomics.load(this.memory, words.slots + job.slot) === slotWord(job.sequence, slotStates.running)
+  hasBegun({ sequence, slot }: PoolJob): boolean {
+    const word = Atomics.load(this.memory, words.slots + slot)
+    return word === slotWord(sequence, slotStates.running) || word === slotWord(sequence, slotStates.cancelled)
   }
 
   /** The job in a slot. */
@@ -307,8 +308,9 @@ export class PoolThread {
   }
 
   /** Tells the function that nobody waits for it any more. */
-  tellCancelled(job: PoolJob): void {
-    Atomics.store(this.memory, words.cancelled, job.sequence)
+  tellCancelled({ sequence, slot }: PoolJob): void {
+    const [running, cancelled] = [slotWord(sequence, slotStates.running), slotWord(sequence, slotStates.cancelled)]
+    Atomics.compareExchange(this.memory, words.slots + slot, running, cancelled)
     this.wake()
   }
 

@@ -16,16 +16,14 @@ export const slotCount = 64
 
 /** The words of the shared memory. */
 export const words = {
-  /** The number of the call that is cancelled. */
-  cancelled: 0,
   /** Goes up whenever a thread that waits for the main thread should look. */
-  wake: 1,
+  wake: 0,
   /** Set when the thread is to end: nobody answers any more. */
-  closing: 2,
+  closing: 1,
   /** What the thread asks for: the number of the question, and whether the main thread has begun with it. */
-  question: 3,
+  question: 2,
   /** The first of the slots. */
-  slots: 4
+  slots: 3
 } as const
 
 export const wordCount = words.slots + slotCount
@@ -34,9 +32,10 @@ export const wordCount = words.slots + slotCount
  * A slot says what became of the call in it. The number of the call is part of
  * the word, so a late look at a slot that is used again is no mistake.
  * A thread begins a call by Queued → Running, the main thread takes one back by
- * Queued → Revoked: one of the two succeeds.
+ * Queued → Revoked: one of the two succeeds. The main thread tells one that runs to
+ * stop by Running → Cancelled, each in its own slot.
  */
-export const slotStates = { queued: 0, running: 1, revoked: 2 } as const
+export const slotStates = { queued: 0, running: 1, revoked: 2, cancelled: 3 } as const
 
 const stateBits = 2
 const sequenceMask = 0x1fffffff
@@ -45,7 +44,7 @@ export const slotWord = (sequence: number, state: number): number => (sequence <
 
 export const nextSequence = (sequence: number): number => {
   const next = (sequence + 1) & sequenceMask
-  // No call has the number 0: it is what `cancelled` holds when nothing is.
+  // No call has the number 0: it is that of a thread which runs none.
   return next === 0 ? 1 : next
 }
 
