@@ -2,49 +2,11 @@
  * The order in which a thread is ended, held step by step. The pool is opened
  * between two steps, and the thread gets to run there for as long as it likes.
  */
-import type { Blocking } from "@ambit/core"
 import { afterEach, expect, it, vi } from "@effect/vitest"
-import * as Context from "effect/Context"
-import * as Exit from "effect/Exit"
-import type { PoolImpl } from "../../packages/node/src/internal/pool.ts"
 import { PoolThread } from "../../packages/node/src/internal/poolThread.ts"
 import * as functions from "../fixtures/functions.ts"
-import { closePools, makePool, settings, until } from "../support/barePool.ts"
+import { call, callThen, closePools, makePool, settings, until } from "../support/barePool.ts"
 import { blockUntil, gate, set } from "../support/gate.ts"
-
-interface Called {
-  readonly job: Blocking.Job
-  readonly answers: Array<unknown>
-  readonly ends: Array<Blocking.CallEnd["_tag"]>
-}
-
-const call = (pool: PoolImpl, reference: Blocking.Request["reference"], ...args: ReadonlyArray<unknown>): Called =>
-  callThen(pool, () => {}, reference, ...args)
-
-const callThen = (
-  pool: PoolImpl,
-  then: () => void,
-  reference: Blocking.Request["reference"],
-  ...args: ReadonlyArray<unknown>
-): Called => {
-  const answers: Array<unknown> = []
-  const ends: Array<Blocking.CallEnd["_tag"]> = []
-  const job = pool.submit({
-    reference,
-    args,
-    options: { name: undefined, grace: undefined, timeout: undefined, transfer: [] },
-    context: Context.empty(),
-    task: "",
-    app: "",
-    progress: undefined,
-    answered: (exit) => {
-      answers.push(Exit.isSuccess(exit) ? exit.value : exit)
-      then()
-    },
-    ended: (end) => ends.push(end._tag)
-  })
-  return { job, answers, ends }
-}
 
 /** A pool of one thread, which runs a call that does not hear that it is cancelled. */
 const running = async (grace: number = settings.grace) => {

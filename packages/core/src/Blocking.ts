@@ -73,8 +73,8 @@ export interface Job {
   readonly state: () => CallState
   /**
    * Nobody waits any more. What has not begun never does; what runs is told, and
-   * its thread ended after the grace, or `within` milliseconds if that is less. With
-   * zero, a second call takes what is left of the grace away.
+   * its thread ended after the grace, or `within` milliseconds if that is less.
+   * Once more, it can only shorten what is left of that.
    */
   readonly cancel: (within: number) => void
   /** Says that the cancel, which has come, was due to the limit of the call. Gives where the call was. */
@@ -163,8 +163,9 @@ export interface Pool {
   readonly submit: (request: Request) => Job
   readonly status: Effect.Effect<PoolStatus>
   /**
-   * Replaces all threads by new ones. Waiting calls run on the new ones, running calls get to end on the old ones: up to
-   * the limit for a stop of the pool, and then they fail with `PoolStopped`.
+   * Replaces all threads by new ones. Waiting calls run on the new ones, running calls get to end on the old ones. The
+   * limit is that of a stop of the pool: for the last part of it, as long as their grace, they are told to stop, and then
+   * they fail with `PoolStopped`.
    */
   readonly restart: Effect.Effect<void>
 }

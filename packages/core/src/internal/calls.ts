@@ -65,10 +65,14 @@ export class CallImpl {
     return this.stack?.split("\n")[0]
   }
 
-  /** Cuts the call off as late as its grace allows, if its fiber waits on while the scope stops. */
+  /**
+   * Cuts the call off as late as its grace allows, if its fiber waits on while the scope stops. One whose fiber has left
+   * before may have a grace that is longer than what the scope has.
+   */
   endInTime(): void {
     const { clock, context } = this.scope
-    if (this.over || this.task !== undefined || this.waiting !== undefined || !asksToStop(this.scope)) return
+    if (this.over || this.waiting !== undefined || !asksToStop(this.scope)) return
+    if (this.task !== undefined) return this.job.cancel(timeLeftOf(this))
     const left = timeLeftOf(this)
     const until = clock.sleep(Duration.millis(Math.max(left / 2, left - this.job.grace)))
     this.waiting = Effect.runForkWith(context)(Effect.map(until, () => this.cutOff()))

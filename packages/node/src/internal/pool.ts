@@ -171,8 +171,7 @@ export class PoolImpl {
   private takeIn(job: PoolJob): void {
     const { request } = job
     if (this.closing) {
-      const { name } = this.settings
-      return this.answer(job, failed(new PoolStopped({ ...referenceOf(request), pool: name, started: false })))
+      return this.answer(job, failed(this.stopped(job, false)))
     }
     this.queue.push(job)
     this.pump()
@@ -331,7 +330,7 @@ export class PoolImpl {
         if (job !== undefined) this.settle(thread, job, Exit.succeed(frame[2]))
         return
       case toMain.failed:
-        if (job !== undefined) this.settle(thread, job, failed(reasonOf(job.request, frame[2])))
+        if (job !== undefined) this.settle(thread, job, failed(this.whyFailed(job, frame[2])))
         return
       case toMain.progress:
         if (job?.cancelled === false) job.request.progress?.(frame[2])
@@ -341,6 +340,17 @@ export class PoolImpl {
       case toMain.ask:
         return answerQuestion(this.context, thread, job, frame)
     }
+  }
+
+  // Who waits on has asked for no stop: it is the pool that stops, and the function that has heard of it.
+  private whyFailed(job: PoolJob, failure: Failure): BlockingReason {
+    const stopped = job.toldAt !== undefined && !job.cancelled && failure._tag === "Threw" &&
+      failure.error.fields["_tag"] === "Cancelled"
+    return stopped ? this.stopped(job, true) : reasonOf(job.request, failure)
+  }
+
+  private stopped({ request }: PoolJob, started: boolean): BlockingReason {
+    return new PoolStopped({ ...referenceOf(request), pool: this.settings.name, started })
   }
 
   /** Reads what has come of a thread, out of turn. */
@@ -364,10 +374,10 @@ export class PoolImpl {
 
   cancel(job: PoolJob, within: number): void {
     if (job.phase === "Done") return
-    if (job.cancelled) return this.hasten(job, within)
+    const grace = Math.min(job.grace, within)
+    if (job.cancelled) return this.work(() => this.stopWithin(job, grace))
     job.cancelled = true
     this.counts.cancelled++
-    const grace = Math.min(job.grace, within)
     this.work(() => {
       const { thread } = job
       if (!this.takeBack(job)) return this.stopWithin(job, grace)
@@ -375,12 +385,6 @@ export class PoolImpl {
       if (thread?.state._tag === "Ready") this.askForSign(thread, grace)
       this.pump()
     })
-  }
-
-  // Somebody who waits for the thread of a cancelled call has no time for its grace any more.
-  private hasten(job: PoolJob, within: number): void {
-    if (within > 0 || job.thread === undefined || !isUp(job.thread)) return
-    this.work(() => this.stopWithin(job, within))
   }
 
   // A thread that had not begun what it was sent may sit in a module that never loads, or in a timer that never ends.
@@ -420,16 +424,17 @@ export class PoolImpl {
     })
   }
 
-  /** Ends a thread with the job that runs there, unless that has ended. */
-  private kill(thread: PoolThread, job: PoolJob | undefined): void {
+  /** Ends a thread with `job`, unless that has ended; without one, with whatever runs there. */
+  private kill(thread: PoolThread, job?: PoolJob): void {
     // First what has not begun, or the thread could begin it while its answer to this one is on the way.
     const taken = thread.revokeAll()
     thread.drain()
-    if (job !== undefined && job.phase !== "Done" && isUp(thread)) {
+    const running = job ?? thread.sent[0]
+    if (running !== undefined && running.phase !== "Done" && isUp(thread)) {
       this.counts.killed++
       this.onLost()
       this.remove(thread)
-      this.end(thread, job)
+      this.end(thread, running)
     }
     this.endIfDone(thread)
     for (const other of taken.toReversed()) this.requeue(other)
@@ -465,22 +470,23 @@ export class PoolImpl {
     thread.drain()
     if (!await thread.terminate()) return this.leaveBehind(thread, job, place)
     thread.state = { _tag: "Gone" }
-    if (job === undefined || job.phase === "Done") return
-    const { context, reference } = job.request
-    say(context, "Warn", `Thread ${thread.name} was ended: ${reference.name} ${problem}, ${firstLineOf(place)}`, {
-      thread: thread.name,
-      function: reference.name
-    })
-    this.work(() => this.cut(job, place))
+    if (job !== undefined && job.phase !== "Done") {
+      const { context, reference } = job.request
+      say(context, "Warn", `Thread ${thread.name} was ended: ${reference.name} ${problem}, ${firstLineOf(place)}`, {
+        thread: thread.name,
+        function: reference.name
+      })
+    }
+    this.cutAll(thread, place)
   }
 
   /** Why the thread of a job is ended now. */
-  private problemOf({ graceEnds, toldAt }: PoolJob): string {
-    if (toldAt === undefined) {
-      return `did not end within ${Math.round(this.functionsWithin)} ms after the restart of its pool`
-    }
+  private problemOf({ cancelled, graceEnds, toldAt }: PoolJob): string {
+    const now = realNow()
     // What it was given, where a timer came a moment late.
-    return `did not stop within ${Math.round(Math.min(graceEnds, realNow()) - toldAt)} ms after it was told to`
+    const given = Math.round(Math.min(graceEnds, now) - (toldAt ?? now))
+    const why = cancelled || this.closing ? "" : " because of the restart of its pool"
+    return `did not stop within ${given} ms after it was told to${why}`
   }
 
   /** The part of a stop that functions get; the rest is for ending their threads. */
@@ -511,7 +517,14 @@ export class PoolImpl {
         thread: thread.name,
         stuck: this.stuck.size
       })
-      if (job !== undefined && job.phase !== "Done") this.work(() => this.cut(job, place))
+      this.cutAll(thread, place)
+    })
+  }
+
+  /** Nobody is left without an answer, whatever a thread that has ended was sent. */
+  private cutAll(thread: PoolThread, stack: string | undefined): void {
+    this.work(() => {
+      for (const job of thread.sent.slice()) this.cut(job, stack)
     })
   }
 
@@ -521,8 +534,7 @@ export class PoolImpl {
     if (job.cancelled) {
       this.leave(job, { _tag: "Killed", stack })
     } else {
-      const { name } = this.settings
-      this.answer(job, failed(new PoolStopped({ ...referenceOf(job.request), pool: name, started: true })))
+      this.answer(job, failed(this.stopped(job, true)))
     }
   }
 
@@ -798,19 +810,29 @@ export class PoolImpl {
   /** Ends threads when they have nothing left, and those that do not get there within the limit. */
   private async retire(threads: ReadonlyArray<PoolThread>): Promise<void> {
     const { stopWithin } = this.settings
-    const timers = threads.map((thread) => {
+    const timers = threads.flatMap((thread) => {
       if (thread.sent.length === 0) {
         this.end(thread, undefined)
-        return undefined
+        return []
       }
       if (isUp(thread)) {
         thread.state = { _tag: "Retiring" }
         this.retiring.add(thread)
       }
-      return after(this.functionsWithin, () => this.work(() => this.kill(thread, thread.sent[0])))
+      const whole = this.functionsWithin
+      // Of what was sent, one runs, and the answers of the others are on the way.
+      const grace = Math.min(whole / 2, Math.max(...thread.sent.map((job) => job.grace)))
+      return [
+        after(whole - grace, () => this.work(() => this.stopAll(thread, grace))),
+        after(whole, () => this.work(() => this.kill(thread)))
+      ]
     })
     await isDoneWithin(Promise.all(threads.map((thread) => thread.left)), stopWithin)
     for (const timer of timers) cancelTimer(timer)
+  }
+
+  private stopAll(thread: PoolThread, within: number): void {
+    for (const job of thread.sent.slice()) this.stopWithin(job, Math.min(job.grace, within))
   }
 
   /** Nothing begins any more. Done when all threads have ended, or the limit is over. */
@@ -826,11 +848,11 @@ export class PoolImpl {
       const waiting = [...this.queue]
       for (const job of waiting) this.queue.remove(job)
       for (const job of [...threads.flatMap((thread) => thread.revokeAll()), ...waiting]) {
-        this.answer(job, failed(new PoolStopped({ ...referenceOf(job.request), pool: name, started: false })))
+        this.answer(job, failed(this.stopped(job, false)))
       }
       for (const thread of threads) {
         thread.close()
-        for (const job of thread.sent.slice()) this.stopWithin(job, Math.min(job.grace, this.functionsWithin))
+        this.stopAll(thread, this.functionsWithin)
       }
     })
     const leaving = [...this.endings].map((thread) => thread.left)
