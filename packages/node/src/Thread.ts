@@ -149,6 +149,10 @@ export const currentOrUndefined = (): CallInfo | undefined => threadGlobal().cur
  * Lines below the caller's minimum log level do not leave the thread. A line
  * arrives even when the thread blocks right after it.
  *
+ * A thread may be 128 lines ahead of the main thread, with what it prints, posts and
+ * reports of its progress. Then it waits until they are read: a second at most for
+ * each, if the main thread stands still.
+ *
  * **Failure**
  *
  * Throws a `TypeError` for a level that there is none of.
@@ -281,6 +285,10 @@ const checkedWithin = (within: number): number => {
 /**
  * Runs an effect on the main thread without waiting for it. It becomes a task of
  * the app, so a failure is logged there.
+ *
+ * **Gotchas**
+ *
+ * A thread that posts faster than the main thread reads waits for it, as in `log`.
  *
  * @category main thread
  * @since 0.1.0

@@ -11,6 +11,8 @@
  * - A call begins only by moving its slot from Queued to Running.
  * - The answer is the last that a call does: the slot may be used again before
  *   `postMessage` returns, so nothing is written to it afterwards.
+ * - Whatever a function says, `mostUnread` frames of it wait to be read at most, as
+ *   long as the main thread reads at all. (node/chatter.test.ts)
  */
 import { becomeThread, type CallInfo, type LogLevel, type RunningCall } from "@ambit/core/BlockingFunction"
 import * as compileCache from "node:module"
@@ -22,6 +24,7 @@ import {
   type DefineFrame,
   type Failure,
   type MetaFrame,
+  mostUnread,
   openQuestion,
   slotStates,
   slotWord,
@@ -73,11 +76,39 @@ const info = (): CallInfo | undefined =>
       traceparent: meta[4]
     }
 
+/** Waits until the main thread has read enough of what was said before; `false` when it has not in that time. */
+const hasRoom = (within: number): boolean => {
+  let unread = Atomics.load(memory, words.unread)
+  if (unread < mostUnread) return true
+  const deadline = performance.now() + within
+  while (unread >= mostUnread) {
+    const left = deadline - performance.now()
+    if (left <= 0) return false
+    Atomics.wait(memory, words.unread, unread, left)
+    unread = Atomics.load(memory, words.unread)
+  }
+  return true
+}
+
+const post = (frame: ReadonlyArray<unknown>): void => {
+  port.postMessage(frame)
+  Atomics.add(memory, words.unread, 1)
+}
+
+/** Milliseconds after which a main thread that stands still does not hold up what is said. */
+const roomWithin = 1000
+
+/** Says what nobody waits for. */
+const tell = (frame: ReadonlyArray<unknown>): void => {
+  hasRoom(roomWithin)
+  post(frame)
+}
+
 const levels = ["All", "Trace", "Debug", "Info", "Warn", "Error", "Fatal", "None"]
 
 const log = (level: LogLevel, message: string, annotations: Readonly<Record<string, unknown>>): void => {
   if (levels.indexOf(level) < levels.indexOf(meta[3])) return
-  port.postMessage([toMain.log, slot, level, message, travellingFields(annotations)])
+  tell([toMain.log, slot, level, message, travellingFields(annotations)])
 }
 
 // A thread that waits reads no frames but answers, and is woken for an answer, a cancel and a stop.
@@ -85,14 +116,12 @@ const ask: NonNullable<RunningCall["ask"]> = (how, contract, method, args, withi
   if (Atomics.load(memory, words.closing) === 1) throw new CallRefused(contract, method, "closing")
   stopHere()
   const question = questions = (questions + 1) & 0x3fffffff
-  if (how === "post") {
-    port.postMessage([toMain.ask, slot, how, question, contract, method, args, within])
-    return
-  }
-  if (within <= 0) throw new CallTimeout(contract, method, within, false)
-  Atomics.store(memory, words.question, openQuestion(question))
-  port.postMessage([toMain.ask, slot, how, question, contract, method, args, within])
+  const frame = [toMain.ask, slot, how, question, contract, method, args]
+  if (how === "post") return tell(frame)
   const deadline = performance.now() + within
+  if (within <= 0 || !hasRoom(within)) throw new CallTimeout(contract, method, within, false)
+  Atomics.store(memory, words.question, openQuestion(question))
+  post(frame)
   while (true) {
     const wake = Atomics.load(memory, words.wake)
     if (Atomics.load(memory, words.closing) === 1) {
@@ -136,7 +165,7 @@ const answerTo = (question: number): AnswerFrame | undefined => {
 const withdraw = (question: number): boolean => {
   const open = openQuestion(question)
   if (Atomics.compareExchange(memory, words.question, open, 0) === open) return true
-  port.postMessage([toMain.ask, slot, "withdraw", question, "", "", [], 0])
+  port.postMessage([toMain.ask, slot, "withdraw", question, "", "", []])
   return false
 }
 
@@ -162,7 +191,7 @@ const call: RunningCall = {
   progress: () => {
     const mine = sequence
     return (value) => {
-      if (sequence === mine && slot >= 0) port.postMessage([toMain.progress, slot, value])
+      if (sequence === mine && slot >= 0) tell([toMain.progress, slot, value])
     }
   },
   ask
@@ -352,7 +381,7 @@ const redirect = (stream: NodeJS.WriteStream, fd: 1 | 2): void => {
   ): boolean => {
     // Here, where the mistake is: the main thread can only write what a stream takes.
     if (typeof chunk !== "string" && !ArrayBuffer.isView(chunk)) throw new NotWritable(chunk)
-    port.postMessage([toMain.output, fd, typeof chunk === "string" ? textOrBytes(chunk, encoding) : bytesOf(chunk)])
+    tell([toMain.output, fd, typeof chunk === "string" ? textOrBytes(chunk, encoding) : bytesOf(chunk)])
     const written = typeof encoding === "function" ? encoding : callback
     if (written !== undefined) process.nextTick(written)
     return true

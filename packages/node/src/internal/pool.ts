@@ -322,7 +322,8 @@ export class PoolImpl {
     if (frame[0] === toMain.sign) return thread.giveSign()
     if (frame[0] === toMain.output) {
       const chunk = typeof frame[2] === "string" || frame[2] instanceof Uint8Array ? frame[2] : String(frame[2])
-      return void (frame[1] === 1 ? process.stdout : process.stderr).write(chunk)
+      // A reader of the output that is slow must slow down who writes.
+      return void (frame[1] === 1 ? process.stdout : process.stderr).write(chunk, () => thread.makeRoom())
     }
     const job = thread.jobAt(frame[1])
     switch (frame[0]) {
@@ -333,11 +334,14 @@ export class PoolImpl {
         if (job !== undefined) this.settle(thread, job, failed(this.whyFailed(job, frame[2])))
         return
       case toMain.progress:
+        thread.makeRoom()
         if (job?.cancelled === false) job.request.progress?.(frame[2])
         return
       case toMain.log:
+        thread.makeRoom()
         return say(job?.request.context ?? this.context, frame[2], frame[3], { thread: thread.name, ...frame[4] })
       case toMain.ask:
+        if (frame[2] !== "withdraw") thread.makeRoom()
         return answerQuestion(this.context, thread, job, frame)
     }
   }

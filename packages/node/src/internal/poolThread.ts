@@ -7,6 +7,8 @@
  *   in the order in which the thread gets them. The first is the only one that
  *   can have begun, apart from those whose answer is on its way.
  * - A slot is free as soon as its job is answered or taken back. (node/kill.test.ts)
+ * - In one turn of the event loop, a thread that talks is read for a bounded time:
+ *   what it says makes room for more in the next turn. (node/chatter.test.ts)
  */
 import type { Task } from "@ambit/core/Task"
 import * as Context from "effect/Context"
@@ -39,7 +41,7 @@ import {
   wordCount,
   words
 } from "./protocol.ts"
-import { isDoneWithin, realNow, within } from "./realTime.ts"
+import { isDoneWithin, nextTurn, realNow, within } from "./realTime.ts"
 import { stackOf } from "./stackOf.ts"
 
 /** How long `terminate` gets before a thread counts as stuck. */
@@ -47,6 +49,9 @@ const stuckAfter = 1000
 
 /** How long the end of a thread waits for its stack. */
 const stackWithin = 150
+
+/** How long the frames of a thread are taken without a turn of the event loop for each, in milliseconds. */
+const drainFor = 4
 
 /** How much work lies ready on a busy thread, in milliseconds, so that it need not be woken for each call. */
 const aheadMillis = 1
@@ -124,6 +129,10 @@ export class PoolThread {
   /** When it was last sent something while idle, or answered. */
   private answersSince = realNow()
   private answered = 0
+  /** How many frames were read in this turn for which the thread gets room in the next one. */
+  private read = 0
+  /** Whether the time for its frames in this turn is over. */
+  private drainedEnough = false
 
   constructor(options: ThreadOptions, listener: Listener) {
     const frames = new MessageChannel()
@@ -154,7 +163,7 @@ export class PoolThread {
     trackThread(this.worker)
     this.port.on("message", (frame: ToMain) => {
       listener.frame(this, frame)
-      this.drain()
+      this.drainForAWhile()
       listener.drained(this)
     })
     const left = Promise.withResolvers<void>()
@@ -339,6 +348,36 @@ export class PoolThread {
     for (let more = receiveMessageOnPort(this.port); more !== undefined; more = receiveMessageOnPort(this.port)) {
       this.listener.frame(this, more.message as ToMain)
     }
+  }
+
+  /** Reads the frames that have come, as long as there is time for it in this turn. */
+  private drainForAWhile(): void {
+    if (this.drainedEnough) return
+    let begin: number | undefined
+    for (let count = 1;; count++) {
+      const more = receiveMessageOnPort(this.port)
+      if (more === undefined) return
+      this.listener.frame(this, more.message as ToMain)
+      if ((count & 15) !== 0) continue
+      begin ??= realNow()
+      if (realNow() - begin > drainFor) break
+    }
+    // The others come one by one, after those of other threads.
+    this.drainedEnough = true
+    nextTurn(() => {
+      this.drainedEnough = false
+    })
+  }
+
+  /** Makes room for one more frame that no call waits for. */
+  makeRoom(): void {
+    if (this.read++ === 0) nextTurn(this.giveRoom)
+  }
+
+  private readonly giveRoom = (): void => {
+    Atomics.sub(this.memory, words.unread, this.read)
+    Atomics.notify(this.memory, words.unread)
+    this.read = 0
   }
 
   /** Learns how long calls take. */

@@ -14,6 +14,12 @@ import type { MessagePort } from "node:worker_threads"
 /** How many calls a thread may have been sent and not answered. */
 export const slotCount = 64
 
+/**
+ * How many frames that no call waits for a thread may have sent and the main thread not read. What is read makes room in
+ * the next turn of the event loop, so a thread that talks without end takes no more than this of each.
+ */
+export const mostUnread = 128
+
 /** The words of the shared memory. */
 export const words = {
   /** Goes up whenever a thread that waits for the main thread should look. */
@@ -22,8 +28,10 @@ export const words = {
   closing: 1,
   /** What the thread asks for: the number of the question, and whether the main thread has begun with it. */
   question: 2,
+  /** How many frames the thread has sent for which there is no room again. */
+  unread: 3,
   /** The first of the slots. */
-  slots: 3
+  slots: 4
 } as const
 
 export const wordCount = words.slots + slotCount
@@ -126,8 +134,7 @@ export type AskFrame = readonly [
   question: number,
   contract: string,
   method: string,
-  args: ReadonlyArray<unknown>,
-  within: number
+  args: ReadonlyArray<unknown>
 ]
 export type ToMain =
   | SignFrame

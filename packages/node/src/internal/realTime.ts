@@ -30,6 +30,9 @@ export const after = (millis: number, run: () => void): Timer => armed(millis, r
 /** Runs something later, if the process still runs then for other reasons. */
 export const afterIfAlive = (millis: number, run: () => void): Timer => armed(millis, run, (handle) => handle.unref())
 
+/** Runs something in the next turn of the event loop. */
+export const nextTurn = (run: () => void): void => void setImmediate(run)
+
 export const cancelTimer = (timer: Timer): void => clearTimeout(timer?.handle)
 
 /** What something gives within a limit, or `undefined`. */
