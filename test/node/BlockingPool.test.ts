@@ -716,7 +716,8 @@ describe("a pool", () => {
       stopWithin: 10_000,
       resourceLimits: undefined,
       saturation: { threshold: 0.75, every: 30_000 },
-      stalledAfter: 60_000
+      stalledAfter: 60_000,
+      signWithin: 5000
     })
   })
 

@@ -19,14 +19,15 @@ export const settings: PoolSettings = {
   stopWithin: 2000,
   resourceLimits: undefined,
   saturation: undefined,
-  stalledAfter: 60_000
+  stalledAfter: 60_000,
+  signWithin: 100
 }
 
 const made: Array<PoolImpl> = []
 
 /** A pool whose first thread is up. */
 export const makePool = async (options: Partial<PoolSettings> = {}): Promise<PoolImpl> => {
-  const pool = new PoolImpl({ ...settings, ...options }, Context.empty(), () => {})
+  const pool = new PoolImpl({ ...settings, ...options }, Context.empty(), undefined)
   made.push(pool)
   const problem = await pool.start()
   if (problem !== undefined) throw new Error(problem)

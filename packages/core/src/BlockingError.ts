@@ -98,12 +98,17 @@ export class NotCloneable extends Schema.TaggedError<NotCloneable>("@ambit/core/
 }
 
 /**
- * The thread that ran the function ended: it ran out of memory, called
- * `process.exit`, or threw where nobody catches.
+ * The thread of the call ended: it ran out of memory, called `process.exit`, or
+ * threw where nobody catches.
  *
  * **Details**
  *
  * Only the call that ran there fails. The pool has a new thread already.
+ *
+ * `started` tells whether the function had begun. A call that had not goes to
+ * another thread, and fails only where that cannot be: three threads ended one after
+ * the other before they began it, as when its module ends them, or there is none; or
+ * the one that ended has what the call moved there.
  *
  * @category errors
  * @since 0.1.0
@@ -113,12 +118,16 @@ export class ThreadDied extends Schema.TaggedError<ThreadDied>("@ambit/core/Bloc
   thread: Schema.String,
   exitCode: Schema.Finite,
   /** The uncaught error, if there was one. */
-  error: Schema.Unknown
+  error: Schema.Unknown,
+  started: Schema.Boolean
 }) {
   override get message(): string {
     const why = this.error === undefined ? `exit code ${this.exitCode}` : messageOf(this.error)
-    return `Thread ${this.thread} ended while it ran ${told(this)} (${why}). The call is not run again, ` +
-      "since nobody knows how far it came"
+    return this.started
+      ? `Thread ${this.thread} ended while it ran ${told(this)} (${why}). The call is not run again, ` +
+        "since nobody knows how far it came"
+      : `Thread ${this.thread} ended before it began ${told(this)} (${why}). The call has not run, and what it moved ` +
+        "to the thread is lost. Look at what its module does when it is loaded"
   }
 }
 

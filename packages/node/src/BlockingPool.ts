@@ -78,7 +78,7 @@ export const make = (
 ): Effect.Effect<Pool, InvalidOption | PoolStartFailed, Scope.Scope> =>
   Limits.around.pipe(
     Effect.flatMap((limits) => Effect.fromResult(settingsOf(options, limits))),
-    Effect.flatMap((settings) => openPool(settings, () => {}))
+    Effect.flatMap((settings) => openPool(settings, undefined))
   )
 
 /**

@@ -207,10 +207,15 @@ thread.current = call
 const functions: Array<Loaded | Promise<void>> = []
 const names: Array<string> = []
 
+/** How many of them load. */
+let loads = 0
+
 const define = ([, id, module, name]: DefineFrame): void => {
   names[id] = name
+  loads++
   functions[id] = load(module, name).then((loaded) => {
     functions[id] = loaded
+    loads--
   })
 }
 
@@ -244,17 +249,31 @@ const goOn = (): void => {
   }
 }
 
+/** Where it stands whether the call that waits for its module was taken back, and what stands there while it was not. */
+let loading: { readonly word: number; readonly queued: number } | undefined
+
+/** A call that was taken back holds up nobody, also when its module never loads. */
+const leaveLoading = (): void => {
+  if (loading === undefined || Atomics.load(memory, loading.word) === loading.queued) return
+  loading = undefined
+  goOn()
+}
+
 /** Runs a call, unless it was taken back. `true` when it goes on after this turn. */
 const run = (at: number, number: number, id: number, args: ReadonlyArray<unknown>): boolean => {
   const loaded = functions[id]
+  const queued = slotWord(number, slotStates.queued)
+  const word = words.slots + at
   if (loaded instanceof Promise) {
+    if (Atomics.load(memory, word) !== queued) return false
+    const mine = loading = { word, queued }
     void loaded.then(() => {
+      if (loading !== mine) return
+      loading = undefined
       if (!run(at, number, id, args)) goOn()
     })
     return true
   }
-  const queued = slotWord(number, slotStates.queued)
-  const word = words.slots + at
   if (Atomics.compareExchange(memory, word, queued, slotWord(number, slotStates.running)) !== queued) return false
   if (typeof loaded !== "function") {
     port.postMessage([toMain.failed, at, loaded])
@@ -330,6 +349,9 @@ const receive = (frame: DefineFrame | MetaFrame | CallFrame | BatchFrame): void 
   switch (frame[0]) {
     case toThread.define:
       return define(frame as DefineFrame)
+    case toThread.sign:
+      leaveLoading()
+      return port.postMessage([toMain.sign, loads > 0])
     default:
       // In the order in which they came: what is behind a call that still runs waits for it.
       if (waiting) later.push(() => step(frame))
@@ -341,9 +363,6 @@ const step = (frame: MetaFrame | CallFrame | BatchFrame): boolean => {
   switch (frame[0]) {
     case toThread.meta:
       meta = frame as MetaFrame
-      return false
-    case toThread.sign:
-      port.postMessage([toMain.sign])
       return false
     case toThread.call: {
       const [, at, number, id, args] = frame as CallFrame

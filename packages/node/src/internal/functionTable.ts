@@ -4,7 +4,7 @@
  */
 export class FunctionTable {
   readonly all: Array<{ readonly module: string; readonly name: string }> = []
-  /** Those that have given an answer. A new thread loads them before it is asked to, since they do it no harm. */
+  /** Those that have given an answer, and no thread has died with since. A new thread loads them before it is asked to. */
   readonly kept = new Set<number>()
   private readonly ids = new Map<string, Map<string, number>>()
 
@@ -19,5 +19,10 @@ export class FunctionTable {
 
   keep(module: string, name: string): void {
     this.kept.add(this.idOf(module, name))
+  }
+
+  /** A thread has ended by itself: what it had loaded may do so again, and is loaded when it is asked for. */
+  forget(ids: Iterable<number>): void {
+    for (const id of ids) this.kept.delete(id)
   }
 }

@@ -61,7 +61,7 @@ export class PoolJob implements Job, Asker {
   /** What runs on the main thread for it: the effect of its question, and those of questions that were taken back. */
   effects: Set<Fiber.Fiber<unknown, unknown>> | undefined = undefined
   parent: Errand | undefined
-  /** How many threads have ended before it began on them. */
+  /** How many threads have ended before it, or any other call, began on them. */
   threadsLost = 0
   children: Set<PoolJob> | undefined = undefined
   /** Whether a warning has told that it runs for long. */
@@ -84,6 +84,11 @@ export class PoolJob implements Job, Asker {
 
   get grace(): number {
     return this.request.options.grace ?? this.pool.settings.grace
+  }
+
+  /** Whether its arguments are gone once it was sent: what is moved to a thread cannot be sent to another one. */
+  get moves(): boolean {
+    return this.request.options.transfer.length > 0
   }
 
   get isRunning(): boolean {

@@ -26,10 +26,13 @@ const start = async (pool: PoolImpl): Promise<string | undefined> => {
   return await isDoneWithin(started, startWithin) ? started : `none was ready within ${startWithin} ms`
 }
 
-/** Makes a pool that is closed with the scope. `onLost` hears of each thread that was lost with what it had in memory. */
+/**
+ * Makes a pool that is closed with the scope. `onLost` hears of each thread that was lost with what it had in memory.
+ * Whoever gives none keeps nothing there.
+ */
 export const openPool = (
   settings: PoolSettings,
-  onLost: () => void
+  onLost: (() => void) | undefined
 ): Effect.Effect<Pool, PoolStartFailed, Scope.Scope> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function*() {

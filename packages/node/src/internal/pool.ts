@@ -40,7 +40,7 @@ import { metaOf, PoolThread } from "./poolThread.ts"
 import { type Failure, type MetaFrame, type ToMain, toMain } from "./protocol.ts"
 import { after, afterIfAlive, cancelTimer, isDoneWithin, realNow, type Timer } from "./realTime.ts"
 import { say } from "./say.ts"
-import { decodeThrown } from "./thrown.ts"
+import { decodeThrown, textOf } from "./thrown.ts"
 
 /** The options of a pool, read and in milliseconds. */
 export interface PoolSettings {
@@ -58,6 +58,8 @@ export interface PoolSettings {
   readonly stalledAfter: number
   /** Whether it is the thread of a synchronous app, which has one. */
   readonly ofApp?: boolean
+  /** How long a thread that was sent a call which is cancelled may read nothing, as when it loads or a timer of it runs. */
+  readonly signWithin: number
 }
 
 const referenceOf = ({ reference }: Request) => ({ function: reference.name, module: reference.module })
@@ -81,9 +83,6 @@ const reasonOf = (request: Request, failure: Failure): BlockingReason => {
 /** So many threads in a row may end before they are ready; then it is not bad luck. */
 const failedStarts = 3
 
-/** Milliseconds that a thread has at least to show that it is there. */
-const signWithin = 100
-
 /** Milliseconds after which a spare thread that was used is replaced. One that has died takes twice as long each time. */
 const spareAfter = 20
 const spareAfterAtMost = 30_000
@@ -95,8 +94,8 @@ export class PoolImpl {
   readonly settings: PoolSettings
   /** The context the pool was made in: the loggers of what it says by itself. */
   readonly context: Context.Context<never>
-  /** Hears of each thread that was lost with what it had in memory. */
-  private readonly onLost: () => void
+  /** Hears of each thread that was lost with what it had in memory; with that, none is ended for a call that never began. */
+  private readonly onLost: (() => void) | undefined
   readonly counts = { completed: 0, failed: 0, cancelled: 0, timedOut: 0, rejected: 0, killed: 0, died: 0 }
   private readonly queue = new JobQueue()
   /** What has been run so far. A new thread loads it before it is asked to. */
@@ -114,6 +113,8 @@ export class PoolImpl {
   private closing = false
   private threadCount = 0
   private startsFailed = 0
+  /** Why there could not even be made a thread. */
+  private startProblem: unknown = undefined
   private onReady: ((problem: string | undefined) => void) | undefined = undefined
   private lastMeta:
     | { readonly context: Context.Context<never>; readonly task: string; readonly frame: MetaFrame }
@@ -124,13 +125,15 @@ export class PoolImpl {
   private stallTimer: Timer = undefined
   private idleTimer: Timer = undefined
   private readonly timeoutTold = new Map<string, number>()
+  /** Threads of which it is looked whether they get to their calls. */
+  private readonly watched = new Set<PoolThread>()
   /** Threads that are ended as soon as they have nothing left. */
   private readonly retiring = new Set<PoolThread>()
   /** What callers are told when the pool has done what it does: their code runs in the very call and may call again. */
   private readonly outbox: Array<PoolJob> = []
   private working = 0
 
-  constructor(settings: PoolSettings, context: Context.Context<never>, onLost: () => void) {
+  constructor(settings: PoolSettings, context: Context.Context<never>, onLost: (() => void) | undefined) {
     this.settings = settings
     this.context = context
     this.onLost = onLost
@@ -215,6 +218,7 @@ export class PoolImpl {
       this.queue.remove(job)
       this.send(job, thread)
     }
+    if (this.startProblem !== undefined) this.tellStartProblem(this.startProblem)
     this.steal()
     this.watch()
   }
@@ -245,14 +249,15 @@ export class PoolImpl {
       if (thread.sent.length === 0 && thread.state._tag === "Ready") return thread
       if (best === undefined || thread.sent.length < best.sent.length) best = thread
     }
-    // What is moved to a thread cannot be taken back, so it waits for one that can begin at once.
-    const moves = job.request.options.transfer.length > 0
-    if (best?.sent.length === 0) return moves ? undefined : best
+    // What is moved to a thread cannot be taken back, so it waits for one that can begin at once. And a call that may be
+    // the one that ends its threads when it is loaded has one for itself.
+    const alone = job.moves || job.threadsLost > 0
+    if (best?.sent.length === 0) return alone ? undefined : best
     if (this.threads.length < this.settings.max) {
       const added = this.addThread()
-      return moves && added.state._tag !== "Ready" ? undefined : added
+      if (added !== undefined) return alone && added.state._tag !== "Ready" ? undefined : added
     }
-    return best !== undefined && best.hasRoom && !moves ? best : undefined
+    return best?.hasRoom === true && !alone && best.sent[0]?.threadsLost === 0 ? best : undefined
   }
 
   // Calls that were sent ahead to a thread which then took long are for those who have nothing to do.
@@ -319,7 +324,7 @@ export class PoolImpl {
 
   private read(thread: PoolThread, frame: ToMain): void {
     if (frame[0] === toMain.ready) return this.ready(thread)
-    if (frame[0] === toMain.sign) return thread.giveSign()
+    if (frame[0] === toMain.sign) return thread.giveSign(frame[1])
     if (frame[0] === toMain.output) {
       const chunk = typeof frame[2] === "string" || frame[2] instanceof Uint8Array ? frame[2] : String(frame[2])
       // A reader of the output that is slow must slow down who writes.
@@ -386,27 +391,46 @@ export class PoolImpl {
       const { thread } = job
       if (!this.takeBack(job)) return this.stopWithin(job, grace)
       this.leave(job, { _tag: "NeverStarted" })
-      if (thread?.state._tag === "Ready") this.askForSign(thread, grace)
+      if (thread !== undefined) this.askForSign(thread)
       this.pump()
     })
   }
 
   // A thread that had not begun what it was sent may sit in a module that never loads, or in a timer that never ends.
-  private askForSign(thread: PoolThread, grace: number): void {
-    if (!thread.askForSign()) return
-    afterIfAlive(Math.max(grace, signWithin), () => {
-      if (thread.hasGivenSign || !isUp(thread)) return
-      this.work(() => {
-        // A call that runs there by now has a grace of its own.
-        if (thread.sent.some((job) => job.isRunning)) return
-        this.counts.killed++
-        this.onLost()
-        const taken = thread.revokeAll()
-        this.end(thread, undefined)
-        for (const other of taken.toReversed()) this.requeue(other)
-        this.pump()
-      })
+  private askForSign(thread: PoolThread): void {
+    if (this.onLost !== undefined || !takesCalls(thread)) return
+    thread.askForSign()
+    if (this.watched.has(thread)) return
+    this.watched.add(thread)
+    this.watchSign(thread, this.settings.signWithin)
+  }
+
+  private watchSign(thread: PoolThread, within: number): void {
+    afterIfAlive(within, () => {
+      if (thread.isFree || !takesCalls(thread)) this.watched.delete(thread)
+      else this.work(() => this.lookForSign(thread))
     })
+  }
+
+  private lookForSign(thread: PoolThread): void {
+    const { signWithin } = this.settings
+    if (!thread.owesSign) thread.askForSign()
+    // A call that runs there has a grace of its own, and only after it the thread gets to its frames.
+    const busy = thread.state._tag === "Starting" || thread.sent.some((job) => job.isRunning)
+    const left = busy ? signWithin : signWithin - thread.silentFor(realNow())
+    if (left > 0) return this.watchSign(thread, left)
+    // As in `kill`: none of these may begin while the thread is ended.
+    const taken = thread.revokeAll()
+    thread.drain()
+    if (thread.owesSign && thread.sent.length === 0) {
+      this.watched.delete(thread)
+      this.counts.killed++
+      this.end(thread, undefined, `it did not get to its calls within ${signWithin} ms: a module or a timer holds it up`)
+    } else {
+      this.watchSign(thread, signWithin)
+    }
+    this.requeueAll(thread, taken)
+    this.pump()
   }
 
   /** Tells a function that runs to stop, and ends its thread after the grace. Of two graces, the one that ends first counts. */
@@ -436,12 +460,12 @@ export class PoolImpl {
     const running = job ?? thread.sent[0]
     if (running !== undefined && running.phase !== "Done" && isUp(thread)) {
       this.counts.killed++
-      this.onLost()
+      this.onLost?.()
       this.remove(thread)
-      this.end(thread, running)
+      this.end(thread, running, `${running.request.reference.name} ${this.problemOf(running)}`)
     }
     this.endIfDone(thread)
-    for (const other of taken.toReversed()) this.requeue(other)
+    this.requeueAll(thread, taken)
     this.pump()
   }
 
@@ -450,35 +474,43 @@ export class PoolImpl {
     if (thread.state._tag === "Retiring" && thread.sent.length === 0) this.end(thread, undefined)
   }
 
+  /** What a thread had not begun goes back to the front of the queue, in order. */
+  private requeueAll(thread: PoolThread, taken: ReadonlyArray<PoolJob>): void {
+    for (const job of taken.toReversed()) {
+      // The thread has what it had moved there.
+      if (job.moves) this.died(job, thread.name, 1, undefined, false)
+      else this.requeue(job)
+    }
+  }
+
   private requeue(job: PoolJob): void {
     job.phase = "Queued"
     this.queue.putBack(job)
   }
 
-  /** Ends a thread that has left the pool, and `job` with it, if it runs there. */
-  private end(thread: PoolThread, job: PoolJob | undefined): void {
+  /** Ends a thread that has left the pool, and `job` with it, if it runs there. With a problem, it says so. */
+  private end(thread: PoolThread, job: PoolJob | undefined, problem?: string): void {
     if (!isUp(thread)) return
     thread.state = { _tag: "Ending" }
     this.remove(thread)
     this.retiring.delete(thread)
     this.endings.add(thread)
-    void this.ending(thread, job).finally(() => {
+    void this.ending(thread, job, problem).finally(() => {
       this.endings.delete(thread)
       thread.leave()
     })
   }
 
-  private async ending(thread: PoolThread, job: PoolJob | undefined): Promise<void> {
-    const problem = job === undefined ? "" : this.problemOf(job)
-    const place = job === undefined ? undefined : await thread.stack() ?? placeOf(job)
+  private async ending(thread: PoolThread, job: PoolJob | undefined, problem: string | undefined): Promise<void> {
+    const place = problem === undefined ? undefined : await thread.stack() ?? (job && placeOf(job))
     thread.drain()
     if (!await thread.terminate()) return this.leaveBehind(thread, job, place)
     thread.state = { _tag: "Gone" }
-    if (job !== undefined && job.phase !== "Done") {
-      const { context, reference } = job.request
-      say(context, "Warn", `Thread ${thread.name} was ended: ${reference.name} ${problem}, ${firstLineOf(place)}`, {
+    if (problem !== undefined && job?.phase !== "Done") {
+      const where = place === undefined ? "" : `, ${firstLineOf(place)}`
+      say(job?.request.context ?? this.context, "Warn", `Thread ${thread.name} was ended: ${problem}${where}`, {
         thread: thread.name,
-        function: reference.name
+        ...(job === undefined ? {} : { function: job.request.reference.name })
       })
     }
     this.cutAll(thread, place)
@@ -554,11 +586,31 @@ export class PoolImpl {
     )
   }
 
-  private addThread(): PoolThread {
-    const thread = this.spare ?? this.startThread()
-    this.spare = undefined
-    this.threads.push(thread)
+  /** A thread that is made, or none when the process may have no more. */
+  private tryThread(): PoolThread | undefined {
+    try {
+      return this.startThread()
+    } catch (error) {
+      // Whoever sends calls tells those that wait.
+      this.startProblem = error
+      const { name } = this.settings
+      say(this.context, "Warn", `Pool ${name} cannot start a thread: ${textOf(error)}`, { pool: name })
+      return undefined
+    }
+  }
+
+  private addThread(): PoolThread | undefined {
+    const thread = this.spare ?? this.tryThread()
+    if (this.spare !== undefined) {
+      this.spare = undefined
+      this.keepSpareIn(spareAfter)
+    }
+    if (thread !== undefined) this.threads.push(thread)
     return thread
+  }
+
+  private fill(): void {
+    while (this.threads.length < this.settings.min && this.addThread() !== undefined);
   }
 
   /** Takes a thread out of the pool, and fills its place. */
@@ -566,7 +618,7 @@ export class PoolImpl {
     const at = this.threads.indexOf(thread)
     if (at < 0) return
     this.threads.splice(at, 1)
-    if (!this.closing && this.threads.length < this.settings.min && this.startsFailed < failedStarts) this.addThread()
+    if (!this.closing && this.startsFailed < failedStarts) this.fill()
     // Not now: the thread that takes its place, and the call that runs there, come first.
     this.keepSpareIn(spareAfter)
   }
@@ -581,7 +633,7 @@ export class PoolImpl {
     if (!this.settings.spare || this.spare !== undefined || this.closing || this.startsFailed >= failedStarts) return
     const wait = this.spareFrom - realNow()
     if (wait > 0) this.keepSpareIn(wait)
-    else this.spare = this.startThread()
+    else this.spare = this.tryThread()
   }
 
   // It had no call, so its death says nothing about the calls, or whether threads work that are needed.
@@ -597,6 +649,7 @@ export class PoolImpl {
   private ready(thread: PoolThread): void {
     if (thread.state._tag !== "Starting") return
     thread.state = { _tag: "Ready" }
+    thread.heardAt = realNow()
     this.onReady?.(undefined)
     this.onReady = undefined
     this.keepSpare()
@@ -609,43 +662,50 @@ export class PoolImpl {
   }
 
   private lost(thread: PoolThread, exitCode: number, error: unknown): void {
-    if (thread.state._tag !== "Starting") this.counts.died++
+    const wasStarting = thread.state._tag === "Starting"
+    if (!wasStarting) this.counts.died++
     thread.state = { _tag: "Gone" }
+    thread.forgetLoaded()
     if (thread === this.spare) return this.spareLost(thread)
     this.retiring.delete(thread)
-    this.onLost()
-    const waiting: Array<PoolJob> = []
-    let begun = false
-    for (const job of thread.sent.slice()) {
-      const runs = thread.hasBegun(job)
-      begun ||= runs
-      thread.release(job)
-      // A call before which its threads end again and again has a module that ends them when it is loaded.
-      if (runs || ++job.threadsLost >= failedStarts) this.died(job, thread, exitCode, error)
-      else waiting.push(job)
-    }
-    // Until a call has an answer, nobody knows whether threads work at all.
-    if (!begun) this.startsFailed++
+    this.onLost?.()
+    const sent = thread.sent.slice()
+    const begun = sent.filter((job) => thread.hasBegun(job))
+    for (const job of sent) thread.release(job)
+    for (const job of begun) this.died(job, thread.name, exitCode, error, true)
+    const waiting = sent.filter((job) => !begun.includes(job))
+    // One of them may have a module that ends its thread when it is loaded. From now on each is sent alone.
+    if (begun.length === 0) { for (const job of waiting) job.threadsLost++ }
+    // Nobody knows whether threads work at all.
+    if (wasStarting || sent.length === 0) this.startsFailed++
     this.remove(thread)
-    for (const job of waiting.toReversed()) this.requeue(job)
-    if (this.startsFailed >= failedStarts && this.threads.length === 0) this.giveUpStarting(thread, exitCode, error)
+    const guilty = waiting.filter((job) => job.threadsLost >= failedStarts)
+    for (const job of guilty) this.died(job, thread.name, exitCode, error, false)
+    this.requeueAll(thread, waiting.filter((job) => !guilty.includes(job)))
+    if (this.startsFailed >= failedStarts) this.giveUpIfNone(thread.name, exitCode, error)
     this.pump()
   }
 
-  private died(job: PoolJob, thread: PoolThread, exitCode: number, error: unknown): void {
+  private died(job: PoolJob, thread: string, exitCode: number, error: unknown, started: boolean): void {
     if (job.cancelled) {
       return this.leave(job, { _tag: "Returned" })
     }
-    this.answer(job, failed(new ThreadDied({ ...referenceOf(job.request), thread: thread.name, exitCode, error })))
+    this.answer(job, failed(new ThreadDied({ ...referenceOf(job.request), thread, exitCode, error, started })))
+  }
+
+  private tellStartProblem(problem: unknown): void {
+    this.startProblem = undefined
+    this.giveUpIfNone(`${this.settings.name}-${this.threadCount}`, 1, problem)
   }
 
   // Threads that end before they are ready would be started for ever. The next call tries again.
-  private giveUpStarting(thread: PoolThread, exitCode: number, error: unknown): void {
+  private giveUpIfNone(thread: string, exitCode: number, error: unknown): void {
+    if (this.threads.length > 0) return
     this.onReady?.(error instanceof Error ? error.message : `exit code ${exitCode}`)
     this.onReady = undefined
     for (let job = this.queue.first; job !== undefined; job = this.queue.first) {
       this.queue.remove(job)
-      this.died(job, thread, exitCode, error)
+      this.died(job, thread, exitCode, error, false)
     }
   }
 
@@ -655,7 +715,7 @@ export class PoolImpl {
       this.onReady = resolve
     })
     try {
-      while (this.threads.length < Math.max(1, this.settings.min)) this.addThread()
+      while (this.threads.length < Math.max(1, this.settings.min)) this.threads.push(this.startThread())
     } catch (error) {
       // The process is not allowed to have threads.
       return Promise.resolve(error instanceof Error ? error.message : String(error))
@@ -803,8 +863,9 @@ export class PoolImpl {
     this.spare = undefined
     this.work(() => {
       this.threads.length = 0
-      const taken = old.flatMap((thread) => thread.revokeAll())
-      while (this.threads.length < this.settings.min) this.addThread()
+      // What a call has moved to a thread is there, and so it runs there.
+      const taken = old.flatMap((thread) => thread.sent.filter((job) => !job.moves && thread.revoke(job)))
+      this.fill()
       for (const job of taken.toReversed()) this.requeue(job)
       this.pump()
     })
@@ -878,6 +939,9 @@ const lastWord = ({ end, exit, request }: PoolJob): void => {
   if (exit !== undefined) request.answered(exit)
   else if (end !== undefined) request.ended(end)
 }
+
+/** Whether a thread is one that calls are sent to. */
+const takesCalls = ({ state: { _tag } }: PoolThread): boolean => _tag === "Starting" || _tag === "Ready"
 
 /** Whether a thread may be ended: nobody has begun to. */
 const isUp = ({ state: { _tag } }: PoolThread): boolean =>

@@ -117,7 +117,13 @@ export class PoolThread {
   readonly effects = new Map<number, Fiber.Fiber<unknown, unknown>>()
   /** The task that it has spawned at last: it may not have heard of it yet, and take the question back. */
   spawned: { readonly question: number; readonly task: Task } | undefined = undefined
-  private signs = { asked: 0, given: 0 }
+  /** Since when it has owed a sign, and whether one more is wanted after it. */
+  private owesSince: number | undefined = undefined
+  private oneMoreSign = false
+  /** Whether a module was loading when it gave the last one. */
+  private wasLoading = false
+  /** When it has last answered or become ready. */
+  heardAt = realNow()
   private readonly batch: Array<unknown> = []
   private meta: MetaFrame | undefined = undefined
   private sequence = 0
@@ -266,21 +272,36 @@ export class PoolThread {
     this.port.postMessage([toThread.define, id, module, name])
   }
 
-  /** Asks the thread to show that it gets through its frames; `false` when it has been asked already. */
-  askForSign(): boolean {
-    if (!this.hasGivenSign) return false
-    this.signs.asked++
-    this.flush()
+  /** Asks the thread to show that it reads its frames. */
+  askForSign(): void {
+    if (this.owesSince !== undefined) {
+      this.oneMoreSign = true
+      return
+    }
+    this.owesSince = realNow()
     this.port.postMessage([toThread.sign])
-    return true
   }
 
-  get hasGivenSign(): boolean {
-    return this.signs.given >= this.signs.asked
+  giveSign(loading: boolean): void {
+    this.owesSince = undefined
+    this.wasLoading = loading
+    if (!this.oneMoreSign) return
+    this.oneMoreSign = false
+    this.askForSign()
   }
 
-  giveSign(): void {
-    this.signs.given++
+  get owesSign(): boolean {
+    return this.owesSince !== undefined
+  }
+
+  /** Whether all is well, as far as is known: it owes no sign, and nothing that it loads may hold it up yet. */
+  get isFree(): boolean {
+    return !this.owesSign && !this.wasLoading
+  }
+
+  /** How long nothing has come of it that was asked for. */
+  silentFor(now: number): number {
+    return now - Math.max(this.heardAt, this.owesSince ?? now)
   }
 
   private readonly flush = (): void => {
@@ -390,12 +411,18 @@ export class PoolThread {
     const each = Math.max(1e-4, (now - this.answersSince) / this.answered)
     this.average += (each - this.average) / 4
     this.answersSince = now
+    this.heardAt = now
     this.answered = 0
   }
 
   // ---------------------------------------------------------------------------
   // Ending
   // ---------------------------------------------------------------------------
+
+  /** Nothing that it has loaded is loaded by new threads before they are asked to. */
+  forgetLoaded(): void {
+    this.functions.forget(this.defined)
+  }
 
   private endEffects(): void {
     for (const effect of this.effects.values()) effect.interruptUnsafe()

@@ -113,8 +113,8 @@ export interface Thrown {
 }
 
 export type ReadyFrame = readonly [kind: 0]
-/** It gets through its frames. */
-export type SignFrame = readonly [kind: 7]
+/** It reads its frames, and is held up by no call that was taken back; what it still loads may hold it up later. */
+export type SignFrame = readonly [kind: 7, loading: boolean]
 export type ReturnedFrame = readonly [kind: 1, slot: number, value: unknown]
 export type FailedFrame = readonly [kind: 2, slot: number, failure: Failure]
 export type ProgressFrame = readonly [kind: 3, slot: number, value: unknown]

@@ -131,6 +131,9 @@ const stopWithinOf = (
         )
   )
 
+/** Enough for a module that is slow to load, and for a timer of a thread. */
+const signWithin = 5000
+
 /** Checks the options of a pool against the limits around it, and fills in what is not given. */
 export const settingsOf = (
   options: BlockingPoolOptions,
@@ -167,6 +170,7 @@ export const settingsOf = (
       stopWithin,
       resourceLimits: yield* resourceLimitsOf(of, options.resourceLimits),
       saturation: yield* saturationOf(of, options.saturation),
-      stalledAfter: yield* durationOf(`stalledAfter of ${of}`, options.stalledAfter, 60_000, "more")
+      stalledAfter: yield* durationOf(`stalledAfter of ${of}`, options.stalledAfter, 60_000, "more"),
+      signWithin
     }
   })
