@@ -47,7 +47,7 @@ export interface Called {
   readonly ends: Array<Blocking.CallEnd["_tag"]>
 }
 
-type Options = Partial<Blocking.CallOptions>
+type Options = Partial<Blocking.CallOptions> & { readonly context?: Context.Context<never> }
 
 export const callWith = (
   pool: PoolImpl,
@@ -71,7 +71,7 @@ export const callThen = (
 
 const submit = (
   pool: PoolImpl,
-  options: Options,
+  { context = Context.empty(), ...options }: Options,
   then: () => void,
   reference: Blocking.Request["reference"],
   args: ReadonlyArray<unknown>
@@ -82,7 +82,7 @@ const submit = (
     reference,
     args,
     options: { name: undefined, grace: undefined, timeout: undefined, transfer: [], ...options },
-    context: Context.empty(),
+    context,
     task: "",
     app: "",
     progress: undefined,

@@ -95,7 +95,8 @@ export type CallEnd =
   | { readonly _tag: "Stuck"; readonly stack: string | undefined }
 
 /**
- * Where a call is. `thread` is the name of the thread that has it.
+ * Where a call is. `thread` is the name of the thread that has it. A call whose
+ * function has ended is done, also while an effect that it asked for still runs.
  *
  * @category models
  * @since 0.1.0

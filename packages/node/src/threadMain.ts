@@ -14,7 +14,13 @@
  * - Whatever a function says, `mostUnread` frames of it wait to be read at most, as
  *   long as the main thread reads at all. (node/chatter.test.ts)
  */
-import { becomeThread, type CallInfo, type LogLevel, type RunningCall } from "@ambit/core/BlockingFunction"
+import {
+  type AskKind,
+  becomeThread,
+  type CallInfo,
+  type LogLevel,
+  type RunningCall
+} from "@ambit/core/BlockingFunction"
 import * as compileCache from "node:module"
 import { receiveMessageOnPort, workerData } from "node:worker_threads"
 import {
@@ -113,37 +119,51 @@ const log = (level: LogLevel, message: string, annotations: Readonly<Record<stri
 
 // A thread that waits reads no frames but answers, and is woken for an answer, a cancel and a stop.
 const ask: NonNullable<RunningCall["ask"]> = (how, contract, method, args, within) => {
-  if (Atomics.load(memory, words.closing) === 1) throw new CallRefused(contract, method, "closing")
+  if (isClosing()) throw new CallRefused(contract, method, "closing")
   stopHere()
   const question = questions = (questions + 1) & 0x3fffffff
-  const frame = [toMain.ask, slot, how, question, contract, method, args]
+  const frame = [toMain.ask, slot, how, question, contract, method, args, told]
   if (how === "post") return tell(frame)
   const deadline = performance.now() + within
   if (within <= 0 || !hasRoom(within)) throw new CallTimeout(contract, method, within, false)
   Atomics.store(memory, words.question, openQuestion(question))
   post(frame)
+  let givenUp = false
   while (true) {
     const wake = Atomics.load(memory, words.wake)
-    if (Atomics.load(memory, words.closing) === 1) {
-      throw new CallRefused(contract, method, "closing", !withdraw(question))
-    }
-    // Before the answer: with the call, what runs for it is ended as well, and that is no refusal.
-    if (isCancelled() && !told) {
-      withdraw(question)
-      stopHere()
-    }
     const answer = answerTo(question)
-    switch (answer?.[1]) {
-      case "value":
-        return answer[2]
-      case "thrown":
-        throw decodeThrown(answer[2])
-      case "refused":
-        throw new CallRefused(contract, method, answer[2])
+    const closing = isClosing()
+    // Before the answer: with the call, what runs for it is ended as well, and that is no refusal.
+    const cancelled = how === "call" && !closing && !told && isCancelled()
+    if (answer !== undefined && !cancelled) return valueOf(answer, contract, method)
+    const left = givenUp ? Infinity : deadline - performance.now()
+    if (!givenUp && (closing || left <= 0 || (!told && isCancelled()))) {
+      const begun = !withdraw(question, how)
+      // What is spawned lives on, and the main thread answers in the turn in which it takes the question.
+      if (begun && how === "spawn") {
+        givenUp = true
+        continue
+      }
+      if (closing) throw new CallRefused(contract, method, "closing", begun)
+      stopHere()
+      throw new CallTimeout(contract, method, within, begun)
     }
-    const left = deadline - performance.now()
-    if (left <= 0) throw new CallTimeout(contract, method, within, !withdraw(question))
     Atomics.wait(memory, words.wake, wake, left)
+  }
+}
+
+const isClosing = (): boolean => Atomics.load(memory, words.closing) === 1
+
+const valueOf = (answer: AnswerFrame, contract: string, method: string): unknown => {
+  switch (answer[1]) {
+    case "value":
+      return answer[2]
+    case "thrown":
+      throw decodeThrown(answer[2])
+    case "refused":
+      // A stop of the pool interrupts what runs for its threads.
+      if (answer[2] === "interrupted" && isClosing()) throw new CallRefused(contract, method, "closing", true)
+      throw new CallRefused(contract, method, answer[2])
   }
 }
 
@@ -161,11 +181,11 @@ const answerTo = (question: number): AnswerFrame | undefined => {
   return undefined
 }
 
-/** Takes a question back; `false` when the main thread has begun with it, and then it is to stop. */
-const withdraw = (question: number): boolean => {
+/** Takes a question back; `false` when the main thread has begun with it, and then what is called is to stop. */
+const withdraw = (question: number, how: AskKind): boolean => {
   const open = openQuestion(question)
   if (Atomics.compareExchange(memory, words.question, open, 0) === open) return true
-  port.postMessage([toMain.ask, slot, "withdraw", question, "", "", []])
+  if (how === "call") port.postMessage([toMain.ask, slot, "withdraw", question, "", "", [], told])
   return false
 }
 

@@ -6,7 +6,8 @@
  * caller's scope, since nobody waits for it.
  *
  * Invariant: a question that was taken back before it began, or that is refused
- * here by `refuse`, has not run. (node/MainCalls.test.ts)
+ * here by `refuse`, has not run. Nor does one that lay unread when its pool or call
+ * was told to stop. (node/MainCalls.test.ts, node/ask.test.ts)
  */
 import type { AskKind } from "@ambit/core/BlockingFunction"
 import * as Task from "@ambit/core/Task"
@@ -27,12 +28,12 @@ import { encodeThrown } from "./thrown.ts"
 /** The thread does not wait any more: what runs for it is to stop. Only a job with effects can have a question. */
 export const endQuestion = (job: PoolJob): void => {
   job.question = undefined
-  for (const effect of job.effects ?? []) effect.interruptUnsafe()
+  for (const effect of job.effects?.keys() ?? []) effect.interruptUnsafe()
 }
 
 /** Does something as soon as no effect of a job runs any more. */
 export const whenQuiet = (job: PoolJob, next: () => void): void => {
-  for (const effect of job.effects ?? []) {
+  for (const effect of job.effects?.keys() ?? []) {
     effect.addObserver(() => whenQuiet(job, next))
     return
   }
@@ -79,7 +80,7 @@ const call = (
   const fiber = Effect.runForkWith(context)(Effect.provideService(effect, CurrentErrand, { asker, question }))
   if (fiber.pollUnsafe() === undefined) {
     if (job === undefined) thread.effects.set(question, fiber)
-    else (job.effects ??= new Set()).add(fiber)
+    else (job.effects ??= new Map()).set(fiber, what)
   }
   fiber.addObserver((exit) => {
     if (job === undefined) thread.effects.delete(question)

@@ -58,8 +58,8 @@ export class PoolJob implements Job, Asker {
   graceEnds = Infinity
   graceTimer: Timer = undefined
   question: Question | undefined = undefined
-  /** What runs on the main thread for it: the effect of its question, and those of questions that were taken back. */
-  effects: Set<Fiber.Fiber<unknown, unknown>> | undefined = undefined
+  /** What runs on the main thread for it, by name: the effect of its question, and those of questions that were taken back. */
+  effects: Map<Fiber.Fiber<unknown, unknown>, string> | undefined = undefined
   parent: Errand | undefined
   /** How many threads have ended before it, or any other call, began on them. */
   threadsLost = 0

@@ -37,7 +37,7 @@ import { FunctionTable } from "./functionTable.ts"
 import { JobQueue, PoolJob, waitsForQueue } from "./job.ts"
 import { errandIn } from "./offers.ts"
 import { metaOf, PoolThread } from "./poolThread.ts"
-import { type Failure, type MetaFrame, type ToMain, toMain } from "./protocol.ts"
+import { type AskFrame, type Failure, type MetaFrame, type ToMain, toMain } from "./protocol.ts"
 import { after, afterIfAlive, cancelTimer, isDoneWithin, realNow, type Timer } from "./realTime.ts"
 import { say } from "./say.ts"
 import { decodeThrown, textOf } from "./thrown.ts"
@@ -87,6 +87,12 @@ const failedStarts = 3
 const spareAfter = 20
 const spareAfterAtMost = 30_000
 
+/** How often it is looked whether a thread gets to its calls, in the time that it has for a sign. */
+const looks = 5
+
+/** Milliseconds that the end of a thread waits for its stack, where the stop of the pool leaves time for it. */
+const stackAtMost = 150
+
 /** A pool that is full for a moment is well used; only for longer it is worth a word. */
 const saturatedAfter = 100
 
@@ -132,6 +138,9 @@ export class PoolImpl {
   /** What callers are told when the pool has done what it does: their code runs in the very call and may call again. */
   private readonly outbox: Array<PoolJob> = []
   private working = 0
+  /** What has ended, and whose effects still run. */
+  private readonly quieting = new Set<PoolJob>()
+  private closed: Promise<void> | undefined = undefined
 
   constructor(settings: PoolSettings, context: Context.Context<never>, onLost: (() => void) | undefined) {
     this.settings = settings
@@ -151,7 +160,24 @@ export class PoolImpl {
   }
 
   private tell(): void {
-    while (this.working === 0 && this.outbox.length > 0) tellOf(this.outbox.shift()!)
+    while (this.working === 0 && this.outbox.length > 0) this.tellOf(this.outbox.shift()!)
+  }
+
+  /** The last that a caller hears of a job. What effects of it still do, comes before. */
+  private tellOf(job: PoolJob): void {
+    if (job.effects === undefined) return lastWord(job)
+    this.quieting.add(job)
+    whenQuiet(job, () => {
+      if (this.quieting.delete(job)) lastWord(job)
+    })
+  }
+
+  /** Done when no effect of a job that has ended runs any more. */
+  private async quiet(): Promise<void> {
+    for (const job of this.quieting) {
+      // oxlint-disable-next-line no-await-in-loop
+      await new Promise<void>((resolve) => whenQuiet(job, resolve))
+    }
   }
 
   // ---------------------------------------------------------------------------
@@ -347,6 +373,7 @@ export class PoolImpl {
         return say(job?.request.context ?? this.context, frame[2], frame[3], { thread: thread.name, ...frame[4] })
       case toMain.ask:
         if (frame[2] !== "withdraw") thread.makeRoom()
+        if (!this.mayAsk(thread, job, frame)) return
         return answerQuestion(this.context, thread, job, frame)
     }
   }
@@ -360,6 +387,12 @@ export class PoolImpl {
 
   private stopped({ request }: PoolJob, started: boolean): BlockingReason {
     return new PoolStopped({ ...referenceOf(request), pool: this.settings.name, started })
+  }
+
+  // Whoever is to stop has been woken, and takes its question back by itself.
+  private mayAsk(thread: PoolThread, job: PoolJob | undefined, [, , how, , , , , told]: AskFrame): boolean {
+    if (how === "post" || how === "withdraw") return true
+    return !this.closing && isUp(thread) && (job?.toldAt === undefined || told)
   }
 
   /** Reads what has come of a thread, out of turn. */
@@ -402,7 +435,7 @@ export class PoolImpl {
     thread.askForSign()
     if (this.watched.has(thread)) return
     this.watched.add(thread)
-    this.watchSign(thread, this.settings.signWithin)
+    this.watchSign(thread, this.settings.signWithin / looks)
   }
 
   private watchSign(thread: PoolThread, within: number): void {
@@ -418,16 +451,16 @@ export class PoolImpl {
     // A call that runs there has a grace of its own, and only after it the thread gets to its frames.
     const busy = thread.state._tag === "Starting" || thread.sent.some((job) => job.isRunning)
     const left = busy ? signWithin : signWithin - thread.silentFor(realNow())
-    if (left > 0) return this.watchSign(thread, left)
+    if (left > 0) return this.watchSign(thread, Math.min(left, signWithin / looks))
     // As in `kill`: none of these may begin while the thread is ended.
     const taken = thread.revokeAll()
     thread.drain()
     if (thread.owesSign && thread.sent.length === 0) {
       this.watched.delete(thread)
       this.counts.killed++
-      this.end(thread, undefined, `it did not get to its calls within ${signWithin} ms: a module or a timer holds it up`)
+      this.end(thread, undefined, `it did not get to its calls within ${signWithin} ms, ${heldUp}`)
     } else {
-      this.watchSign(thread, signWithin)
+      this.watchSign(thread, signWithin / looks)
     }
     this.requeueAll(thread, taken)
     this.pump()
@@ -502,7 +535,7 @@ export class PoolImpl {
   }
 
   private async ending(thread: PoolThread, job: PoolJob | undefined, problem: string | undefined): Promise<void> {
-    const place = problem === undefined ? undefined : await thread.stack() ?? (job && placeOf(job))
+    const place = problem === undefined ? undefined : await thread.stack(this.stackWithin) ?? (job && placeOf(job))
     thread.drain()
     if (!await thread.terminate()) return this.leaveBehind(thread, job, place)
     thread.state = { _tag: "Gone" }
@@ -528,6 +561,11 @@ export class PoolImpl {
   /** The part of a stop that functions get; the rest is for ending their threads. */
   private get functionsWithin(): number {
     return this.settings.stopWithin * 0.6
+  }
+
+  /** How long the end of a thread waits for its stack. */
+  private get stackWithin(): number {
+    return Math.min(stackAtMost, this.settings.stopWithin * 0.2)
   }
 
   /** A thread that cannot be ended: whoever waits is told, and it is watched, but nobody waits for it. */
@@ -740,12 +778,24 @@ export class PoolImpl {
   private watch(): void {
     const { taken } = this
     this.watchSaturation(taken)
-    if (taken > 0 && this.stallTimer === undefined) {
-      this.stallTimer = afterIfAlive(this.settings.stalledAfter, this.tellStalls)
-    }
+    if (taken > 0 && this.stallTimer === undefined) this.watchStalls()
     if (this.idleTimer === undefined && this.threads.length > this.settings.min && taken < this.threads.length) {
-      this.idleTimer = afterIfAlive(this.settings.idleAfter, this.endIdle)
+      this.idleTimer = afterIfAlive(this.untilOf(this.settings.idleAfter, isIdle), this.endIdle)
     }
+  }
+
+  private watchStalls(): void {
+    const until = this.untilOf(this.settings.stalledAfter, mayStall)
+    if (until < Infinity) this.stallTimer = afterIfAlive(until, this.tellStalls)
+  }
+
+  /** How long it takes until the first of the threads has been as it is for a time. */
+  private untilOf(millis: number, which: (thread: PoolThread) => boolean): number {
+    let since = Infinity
+    for (const thread of this.threads) {
+      if (which(thread)) since = Math.min(since, thread.idleSince)
+    }
+    return Math.max(0, Math.ceil(since + millis - realNow()))
   }
 
   private watchSaturation(taken: number): void {
@@ -788,17 +838,14 @@ export class PoolImpl {
     this.stallTimer = undefined
     const { stalledAfter } = this.settings
     for (const thread of this.threads) {
-      const job = thread.sent[0]
-      if (job === undefined || job.stallTold || job.request.options.timeout !== undefined) continue
-      if (!job.isRunning || realNow() - thread.idleSince < stalledAfter) continue
+      if (!mayStall(thread) || realNow() - thread.idleSince < stalledAfter) continue
+      const job = thread.sent[0]!
+      const { name } = job.request.reference
       job.stallTold = true
-      say(
-        job.request.context,
-        "Warn",
-        `${job.request.reference.name} has been running on ${thread.name} for more than ` +
-          `${stalledAfter} ms without a limit`,
-        { thread: thread.name, function: job.request.reference.name }
-      )
+      const what = job.isRunning
+        ? `${name} has been running on ${thread.name} for more than ${stalledAfter} ms without a limit`
+        : `${name} has been waiting on ${thread.name} for more than ${stalledAfter} ms, ${heldUp}`
+      say(job.request.context, "Warn", what, { thread: thread.name, function: name })
     }
     this.watch()
   }
@@ -842,7 +889,7 @@ export class PoolImpl {
       busy: up.filter((thread) => thread.sent.some((job) => job.isRunning)).length,
       stuck: this.stuck.size,
       queued: this.queue.size + sent.filter((job) => !job.isRunning).length,
-      calls: [...leaving, ...sent, ...this.queue].map((job) => ({
+      calls: [...this.quieting, ...leaving, ...sent, ...this.queue].map((job) => ({
         function: job.request.reference.name,
         module: job.request.reference.module,
         task: job.request.task,
@@ -901,11 +948,14 @@ export class PoolImpl {
   }
 
   /** Nothing begins any more. Done when all threads have ended, or the limit is over. */
-  async close(): Promise<void> {
-    if (this.closing) return
+  close(): Promise<void> {
+    return this.closed ??= this.stop()
+  }
+
+  private async stop(): Promise<void> {
     this.closing = true
     for (const timer of [this.idleTimer, this.stallTimer, this.saturationTimer, this.spareTimer]) cancelTimer(timer)
-    const { name, stopWithin } = this.settings
+    const { stopWithin } = this.settings
     const threads = [...this.threads, ...this.retiring, ...(this.spare === undefined ? [] : [this.spare])]
     this.spare = undefined
     this.work(() => {
@@ -921,18 +971,42 @@ export class PoolImpl {
       }
     })
     const leaving = [...this.endings].map((thread) => thread.left)
-    await isDoneWithin(Promise.all([this.retire(threads), ...leaving]), stopWithin)
-    const left = [...this.stuck, ...this.endings].map((thread) => thread.name)
-    if (left.length > 0) {
-      say(this.context, "Warn", `Pool ${name} stopped, but ${left.join(", ")} could not be ended`, { pool: name, left })
+    const ended = Promise.all([this.retire(threads), ...leaving])
+    await isDoneWithin(ended.then(() => this.quiet()), stopWithin)
+    this.tellLeft(this.stuck, "could not be ended")
+    this.tellLeft(this.endings, "had not ended by then")
+    this.answerLeft()
+  }
+
+  private tellLeft(threads: ReadonlySet<PoolThread>, what: string): void {
+    if (threads.size === 0) return
+    const { name } = this.settings
+    const left = [...threads].map((thread) => thread.name)
+    say(this.context, "Warn", `Pool ${name} stopped, but ${left.join(", ")} ${what}`, { pool: name, left })
+  }
+
+  /** The limit of the stop is over: nobody waits for it any longer. */
+  private answerLeft(): void {
+    this.work(() => {
+      for (const job of [...this.endings].flatMap((thread) => thread.sent.slice())) {
+        // Who has cancelled hears of the end of the thread.
+        if (!job.cancelled) this.cut(job, undefined)
+      }
+    })
+    for (const job of this.quieting) {
+      this.quieting.delete(job)
+      const { context, reference } = job.request
+      const { name } = this.settings
+      const left = [...job.effects?.values() ?? []]
+      const what = `${left.join(", ")} of ${reference.name}`
+      say(context, "Warn", `Pool ${name} stopped, but ${what} cannot be interrupted and still runs`, {
+        pool: name,
+        function: reference.name,
+        left
+      })
+      lastWord(job)
     }
   }
-}
-
-/** The last that a caller hears of a job. What effects of it still do, comes before. */
-const tellOf = (job: PoolJob): void => {
-  if (job.effects !== undefined) return whenQuiet(job, () => lastWord(job))
-  lastWord(job)
 }
 
 const lastWord = ({ end, exit, request }: PoolJob): void => {
@@ -943,9 +1017,18 @@ const lastWord = ({ end, exit, request }: PoolJob): void => {
 /** Whether a thread is one that calls are sent to. */
 const takesCalls = ({ state: { _tag } }: PoolThread): boolean => _tag === "Starting" || _tag === "Ready"
 
+const isIdle = ({ sent }: PoolThread): boolean => sent.length === 0
+
+/** Whether a thread has a call without a limit of which no warning has told. */
+const mayStall = ({ sent: [first] }: PoolThread): boolean =>
+  first !== undefined && !first.stallTold && first.request.options.timeout === undefined
+
 /** Whether a thread may be ended: nobody has begun to. */
 const isUp = ({ state: { _tag } }: PoolThread): boolean =>
   _tag === "Starting" || _tag === "Ready" || _tag === "Retiring"
+
+/** What else than a call can keep a thread busy. */
+const heldUp = "held up by a module that loads or by a timer"
 
 const timeoutToldEvery = 60_000
 

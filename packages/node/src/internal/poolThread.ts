@@ -43,12 +43,10 @@ import {
 } from "./protocol.ts"
 import { isDoneWithin, nextTurn, realNow, within } from "./realTime.ts"
 import { stackOf } from "./stackOf.ts"
+import { textOf } from "./thrown.ts"
 
 /** How long `terminate` gets before a thread counts as stuck. */
 const stuckAfter = 1000
-
-/** How long the end of a thread waits for its stack. */
-const stackWithin = 150
 
 /** How long the frames of a thread are taken without a turn of the event loop for each, in milliseconds. */
 const drainFor = 4
@@ -128,6 +126,7 @@ export class PoolThread {
   private meta: MetaFrame | undefined = undefined
   private sequence = 0
   private error: unknown = undefined
+  private hasEnded = false
   /** Where the thread was during the call that runs, once somebody has looked. */
   private seen: Promise<string | undefined> | undefined = undefined
   /** Milliseconds that a call takes, as far as is known. */
@@ -181,6 +180,7 @@ export class PoolThread {
     })
     this.exited = new Promise((resolve) => {
       this.worker.once("exit", (exitCode) => {
+        this.hasEnded = true
         this.drain()
         this.port.close()
         this.answers.close()
@@ -352,7 +352,7 @@ export class PoolThread {
 
   /** Takes a question; `false` when the thread does not wait for it any more. */
   takeQuestion(open: number, taken: number): boolean {
-    return Atomics.compareExchange(this.memory, words.question, open, taken) === open
+    return !this.hasEnded && Atomics.compareExchange(this.memory, words.question, open, taken) === open
   }
 
   private wake(): void {
@@ -440,10 +440,10 @@ export class PoolThread {
     this.seen ??= stackOf(this.worker)
   }
 
-  /** Where the thread is, as far as that is known in a moment. */
-  stack(): Promise<string | undefined> {
+  /** Where the thread is, as far as that is known within a moment. */
+  stack(millis: number): Promise<string | undefined> {
     this.look()
-    return within(this.seen!, stackWithin)
+    return within(this.seen!, millis)
   }
 
   /** Ends the thread. Gives `false` when it has not ended after a second: nobody can say when it will. */
@@ -484,7 +484,7 @@ const annotationsOf = (context: Context.Context<never>): string => {
     // Some of them are no JSON. These go as text.
     const shown = Object.entries(annotations).map((
       [key, value]
-    ) => [key, jsonOf(value) ?? JSON.stringify(String(value))])
+    ) => [key, jsonOf(value) ?? JSON.stringify(textOf(value))])
     return `{${shown.map(([key, value]) => `${JSON.stringify(key)}:${value}`).join(",")}}`
   }
 }

@@ -134,7 +134,9 @@ export type AskFrame = readonly [
   question: number,
   contract: string,
   method: string,
-  args: ReadonlyArray<unknown>
+  args: ReadonlyArray<unknown>,
+  /** Whether its call knows that it is to stop: then it is clean-up that asks. */
+  told: boolean
 ]
 export type ToMain =
   | SignFrame

@@ -1,0 +1,151 @@
+/**
+ * What a thread asks for just when its call, its pool or itself comes to an end.
+ * The questions lie in shared memory, so a test sees them before the pool reads of them.
+ */
+import { afterEach, expect, it, vi } from "@effect/vitest"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import { Offers } from "../../packages/node/src/internal/offers.ts"
+import type { PoolImpl } from "../../packages/node/src/internal/pool.ts"
+import { PoolThread } from "../../packages/node/src/internal/poolThread.ts"
+import { words } from "../../packages/node/src/internal/protocol.ts"
+import * as asks from "../fixtures/asks.ts"
+import * as functions from "../fixtures/functions.ts"
+import { call, callWith, closePools, makePool, until } from "../support/barePool.ts"
+import { blockUntil, gate } from "../support/gate.ts"
+import { linesAt, makeRecorder } from "../support/recorder.ts"
+
+afterEach(async () => {
+  vi.restoreAllMocks()
+  await closePools()
+})
+
+type Desk = Readonly<Record<string, (...args: ReadonlyArray<never>) => Effect.Effect<unknown, unknown>>>
+
+const offering = (desk: Desk): Context.Context<never> => Context.make(Offers, new Map([["desk", desk]]))
+
+/** A call that waits for the main thread, which has not read of it. */
+const asking = async (desk: Desk) => {
+  const pool = await makePool({ grace: 5000, stopWithin: 10_000 })
+  const log = gate()
+  const target = callWith(pool, { context: offering({ add: () => Effect.succeed(42), ...desk }) }, asks.waits, log)
+  // From here on nothing is read of the thread.
+  blockUntil(pool["threads"][0]!["memory"], words.question, 1)
+  return { log, pool, target }
+}
+
+it("what a thread had asked for when its pool stopped, and nobody had taken up, never begins", async () => {
+  let begun = 0
+  const { log, pool } = await asking({ forever: () => Effect.sync(() => begun++) })
+  await pool.close()
+  // Refused, and the clean-up as well.
+  expect([...log]).toEqual([1, 2, -1, 1])
+  expect(begun).toBe(0)
+})
+
+it("what a thread had asked for when its call was cancelled, and nobody had taken up, never begins; its clean-up does", async () => {
+  let begun = 0
+  const { log, target } = await asking({ forever: () => Effect.sync(() => begun++) })
+  target.job.cancel(Infinity)
+  await until(() => target.ends.length === 1)
+  expect([...log]).toEqual([1, 1, 42, 1])
+  expect(begun).toBe(0)
+})
+
+it("an answer that has come before the stop of the pool is not lost in it", async () => {
+  const pool = await makePool({ grace: 5000 })
+  const log = gate()
+  const context = offering({ add: () => Effect.succeed(0), forever: () => Effect.void })
+  // The thread does not wake for the answer, but for the stop that comes in the same turn.
+  vi.spyOn(PoolThread.prototype, "answer").mockImplementationOnce(function(this: PoolThread, frame) {
+    this["answers"].postMessage(frame)
+    void pool.close()
+  })
+  const target = callWith(pool, { context }, asks.waits, log)
+  await until(() => target.answers.length === 1)
+  // Neither told to stop nor refused, but for the clean-up.
+  expect([...log]).toEqual([1, 0, -1, 1])
+})
+
+it("a thread that has asked for a task hears that it was started, though its call is cancelled in that moment", async () => {
+  const pool = await makePool({ grace: 5000 })
+  const log = gate()
+  const target = callWith(pool, { context: offering({ forever: () => Effect.never }) }, asks.spawnsAndTells, log)
+  // oxlint-disable-next-line unbound-method
+  const { takeQuestion } = PoolThread.prototype
+  vi.spyOn(PoolThread.prototype, "takeQuestion").mockImplementationOnce(function(this: PoolThread, open, taken) {
+    const took = takeQuestion.call(this, open, taken)
+    target.job.cancel(Infinity)
+    // It wakes, and looks.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50)
+    return took
+  })
+  await until(() => target.ends.length === 1)
+  expect(Atomics.load(log, 0)).toBe(1)
+})
+
+const stubborn = Effect.uninterruptible(Effect.never)
+
+/** A call that has returned, and one of whose effects does not let itself be interrupted. */
+const stubbornCall = async (pool: PoolImpl, context: Context.Context<never>) => {
+  const target = callWith(pool, { context }, asks.callsSlow, 1, 20)
+  await until(() => pool.counts.completed === 1)
+  return target
+}
+
+it("a call whose effect cannot be interrupted is told as done, and its caller hears of it at the end of the stop at last", async () => {
+  const recorder = makeRecorder()
+  const pool = await makePool({ stopWithin: 300 })
+  const context = await Effect.runPromise(Effect.provide(Effect.context(), recorder.layer))
+  const target = await stubbornCall(pool, Context.merge(context, offering({ slow: () => stubborn })))
+  expect(target.answers).toEqual([])
+  expect(pool.status().calls).toMatchObject([{ function: "callsSlow", state: { _tag: "Done" } }])
+  const begin = performance.now()
+  await pool.close()
+  expect(performance.now() - begin).toBeGreaterThan(290)
+  expect(target.answers).toMatchObject([{ error: { _tag: "CallTimeout", begun: true } }])
+  expect(pool.status().calls).toEqual([])
+  expect(linesAt(recorder.records, "Warn")).toEqual([
+    "Pool kill stopped, but desk.slow of callsSlow cannot be interrupted and still runs"
+  ])
+})
+
+it("a close waits for the effects of calls that have ended", async () => {
+  const pool = await makePool()
+  const slow = () => Effect.onInterrupt(Effect.never, () => Effect.sleep("200 millis"))
+  const target = await stubbornCall(pool, offering({ slow }))
+  await pool.close()
+  expect(target.answers).toHaveLength(1)
+})
+
+it("a second close waits for the first one", async () => {
+  const pool = await makePool({ grace: 100 })
+  const memory = gate()
+  const target = call(pool, functions.deaf, memory)
+  await until(() => Atomics.load(memory, 0) === 1)
+  void pool.close()
+  await pool.close()
+  expect(target.answers).toHaveLength(1)
+})
+
+it("a pool with next to no time for its stop has told its callers when it is closed", async () => {
+  const pool = await makePool({ stopWithin: 5 })
+  const memory = gate()
+  const target = call(pool, functions.deaf, memory)
+  await until(() => Atomics.load(memory, 0) === 1)
+  await pool.close()
+  expect(target.answers).toHaveLength(1)
+})
+
+it("annotations that cannot be shown keep no call from running", async () => {
+  const pool = await makePool()
+  const circular: Record<string, unknown> = Object.create(null)
+  circular["self"] = circular
+  const annotate = Effect.annotateLogs({ circular, plain: 1 })
+  const context = await Effect.runPromise(annotate(Effect.context()))
+  const target = callWith(pool, { context }, functions.context)
+  await until(() => target.answers.length === 1)
+  expect(target.answers).toMatchObject([{
+    annotations: { circular: "a value that cannot be shown", plain: 1 }
+  }])
+})
