@@ -14,6 +14,7 @@ import { availableParallelism } from "node:os"
 import { PoolImpl } from "../../packages/node/src/internal/pool.ts"
 import { settingsOf } from "../../packages/node/src/internal/settings.ts"
 import * as functions from "../fixtures/functions.ts"
+import { holdsUp } from "../fixtures/modules/holdsUp.ts"
 import { NoDisk, throwsNoDisk } from "../fixtures/modules/tagged.ts"
 import * as twice from "../fixtures/modules/twice.ts"
 import { blockUntil, gate, reaches, set } from "../support/gate.ts"
@@ -611,6 +612,34 @@ describe("a pool", () => {
       expect(warnings).toEqual(["block has been running on blocking-1 for more than 50 ms without a limit"])
     }))
 
+  it.live("M6: tells once that a call has waited on a thread for long, when a module holds it up", () =>
+    Effect.gen(function*() {
+      const { value, warnings } = yield* withPool(
+        { threads: 1, stalledAfter: "50 millis", saturation: "none" },
+        Blocking.run(holdsUp)
+      )
+      expect(value).toBe(1)
+      expect(warnings).toEqual([
+        "holdsUp has been waiting on blocking-1 for more than 50 ms, held up by a module that loads or by a timer"
+      ])
+    }))
+
+  it.live("tells of a call that runs for long when it does, also when it began long after the others", () =>
+    Effect.gen(function*() {
+      const { warnings } = yield* withPool(
+        { threads: 2, stalledAfter: "1 second", saturation: "none" },
+        Effect.gen(function*() {
+          const first = yield* started(Blocking.run(functions.block, 600))
+          yield* becomes({ busy: 1 })
+          yield* Effect.sleep("300 millis")
+          const second = yield* started(Blocking.run(functions.block, 1500))
+          yield* Effect.all([Fiber.join(first), Fiber.join(second)])
+        })
+      )
+      expect(warnings).toHaveLength(1)
+      expect(warnings[0]).toMatch(/^block has been running on blocking-\d for more than 1000 ms without a limit$/)
+    }))
+
   it.live("counts busy threads in its metrics, not open promises", () =>
     Effect.gen(function*() {
       const read = (name: string) =>
@@ -769,7 +798,9 @@ describe("a pool", () => {
     ["idleAfter", { idleAfter: Number.NaN }],
     ["saturation.threshold", { saturation: { threshold: 1.5 } }],
     ["saturation.every", { saturation: { every: 0 } }],
-    ["name", { name: "a/b" }]
+    ["name", { name: "a/b" }],
+    ["spare", { spare: "yes" as never }],
+    ["saturation.threshold", { saturation: { threshold: "0.9" as never } }]
   ]
   it.live.each(badOptions)(
     "U4, L8: with a bad option %s is refused before a thread starts",

@@ -77,6 +77,9 @@ it("a thread that is held up by a module which never loads is ended, whatever wa
   const second = call(pool, spins)
   const third = call(pool, functions.triple, 1)
   third.job.cancel(Infinity)
+  // The time for a sign is over while the thread still runs the first.
+  const begin = performance.now()
+  await until(() => performance.now() - begin > 150)
   set(memory, 1, 1)
   await answered(first)
   second.job.cancel(Infinity)
@@ -119,6 +122,7 @@ it("a call that begins just before the thread is ended, since it gave no sign, k
   await until(() => Atomics.load(timer, 0) === 1)
   call(pool, functions.triple, 1).job.cancel(Infinity)
   const target = call(pool, functions.deaf, memory)
+  // oxlint-disable-next-line unbound-method
   const { revokeAll } = PoolThread.prototype
   vi.spyOn(PoolThread.prototype, "revokeAll").mockImplementationOnce(function(this: PoolThread) {
     set(timer, 1, 1)

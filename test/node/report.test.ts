@@ -112,22 +112,25 @@ it.live.each(uninterruptible)(
 it.live.each<readonly [string, "none" | "100 millis"]>([
   ["interrupted", "none"],
   ["timed out", "100 millis"]
-])("the grace of a call that was %s before ends within the close of its scope", ([how, timeout]) =>
-  Effect.gen(function*() {
-    const [report, status] = yield* Effect.gen(function*() {
-      const memory = gate()
-      const scope = yield* TaskScope.make("app", { stopWithin: "1 second" })
-      const call = Blocking.run(functions.deaf, memory).pipe(Blocking.withOptions({ grace: "60 seconds", timeout }))
-      const task = yield* TaskScope.spawn(scope, call, "work", { onFailure: "ignore" })
-      yield* reaches(memory, 0, 1)
-      if (how === "interrupted") yield* task.interrupt("enough")
-      else yield* Effect.exit(task.join)
-      const report = yield* TaskScope.close(scope)
-      return [report, yield* Effect.flatMap(Blocking.Blocking, (pool) => pool.status)] as const
-    }).pipe(Effect.scoped, pool(), Effect.provide(makeRecorder().layer))
-    expect(linesOf(report)).toEqual(["app/work/deaf killed"])
-    expect(status).toMatchObject({ killed: 1, busy: 0, calls: [] })
-  }))
+])(
+  "the grace of a call that was %s before ends within the close of its scope",
+  ([how, timeout]) =>
+    Effect.gen(function*() {
+      const [report, status] = yield* Effect.gen(function*() {
+        const memory = gate()
+        const scope = yield* TaskScope.make("app", { stopWithin: "1 second" })
+        const call = Blocking.run(functions.deaf, memory).pipe(Blocking.withOptions({ grace: "60 seconds", timeout }))
+        const task = yield* TaskScope.spawn(scope, call, "work", { onFailure: "ignore" })
+        yield* reaches(memory, 0, 1)
+        if (how === "interrupted") yield* task.interrupt("enough")
+        else yield* Effect.exit(task.join)
+        const report = yield* TaskScope.close(scope)
+        return [report, yield* Effect.flatMap(Blocking.Blocking, (pool) => pool.status)] as const
+      }).pipe(Effect.scoped, pool(), Effect.provide(makeRecorder().layer))
+      expect(linesOf(report)).toEqual(["app/work/deaf killed"])
+      expect(status).toMatchObject({ killed: 1, busy: 0, calls: [] })
+    })
+)
 
 it.live("a call that cannot be interrupted gives its result when it has it in time", () =>
   Effect.gen(function*() {

@@ -4,7 +4,9 @@
 import { afterEach, expect, it } from "@effect/vitest"
 import type { PoolImpl } from "../../packages/node/src/internal/pool.ts"
 import type { PoolThread } from "../../packages/node/src/internal/poolThread.ts"
-import { closePools, makePool, until } from "../support/barePool.ts"
+import * as functions from "../fixtures/functions.ts"
+import { call, closePools, makePool, until } from "../support/barePool.ts"
+import { gate, set } from "../support/gate.ts"
 
 afterEach(closePools)
 
@@ -26,6 +28,20 @@ it("a spare thread that has died is replaced", async () => {
   const second = await spareOtherThan(pool, first)
   await until(() => second.state._tag === "Ready")
   expect(pool.status()).toMatchObject({ threads: 1, died: 1 })
+})
+
+it("a spare thread that has become one of the threads is replaced", async () => {
+  const pool = await makePool({ spare: true, max: 2 })
+  const first = await spareOtherThan(pool, undefined)
+  await until(() => first.state._tag === "Ready")
+  const memory = gate()
+  const calls = [call(pool, functions.deaf, memory), call(pool, functions.deaf, memory)]
+  await until(() => Atomics.load(memory, 0) === 2)
+  expect(pool["threads"]).toContain(first)
+  const second = await spareOtherThan(pool, first)
+  await until(() => second.state._tag === "Ready")
+  set(memory, 1, 1)
+  await until(() => calls.every(({ answers }) => answers.length === 1))
 })
 
 it("spare threads that die again and again are started ever more seldom, and threads that have work as ever", async () => {

@@ -80,7 +80,7 @@ const saturationOf = (of: string, saturation: BlockingPoolOptions["saturation"])
       )
     }
     const threshold = saturation?.threshold ?? 0.75
-    if (!(threshold > 0 && threshold <= 1)) {
+    if (!(typeof threshold === "number" && threshold > 0 && threshold <= 1)) {
       return yield* invalid(
         `saturation.threshold of ${of}`,
         threshold,
@@ -158,11 +158,15 @@ export const settingsOf = (
     if (whenFull !== "wait" && whenFull !== "fail") {
       return yield* invalid(`whenFull of ${of}`, whenFull, "there is no such choice", "Choose \"wait\" or \"fail\"")
     }
+    const spare = options.spare ?? false
+    if (typeof spare !== "boolean") {
+      return yield* invalid(`spare of ${of}`, spare, "this is neither true nor false", "Give it true or false")
+    }
     const stopWithin = yield* stopWithinOf(of, options.stopWithin, limits, stopWithinByDefault)
     return {
       name,
       ...yield* sizes(of, options.threads),
-      spare: options.spare === true,
+      spare,
       capacity: yield* wholeNumber(`capacity of ${of}`, options.capacity ?? 1000, 0),
       whenFull,
       grace: yield* durationOf(`grace of ${of}`, options.grace, 1000, "zero"),
