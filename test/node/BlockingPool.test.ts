@@ -479,7 +479,9 @@ describe("a pool", () => {
       )
       expect(value[0]).toMatchObject({ reason: { _tag: "PoolStopped", started: true } })
       expect(value[1]).toMatchObject({ killed: 1, threads: 1, busy: 0 })
-      expect(warnings[0]).toContain("was ended: deaf did not stop within 300 ms after it was told to because of the restart of its pool, ")
+      expect(warnings[0]).toContain(
+        "was ended: deaf did not stop within 300 ms after it was told to because of the restart of its pool, "
+      )
     }))
 
   it.live("C14, C17: with a thread in native code does not wait for it, and says once more what is left behind", () =>
