@@ -1,4 +1,13 @@
-import { Blocking, BlockingFunction, InvalidOption, Job, type ScopeClosed, Task, TaskScope } from "@ambit/core"
+import {
+  Blocking,
+  BlockingFunction,
+  InvalidOption,
+  Job,
+  type ScopeClosed,
+  Task,
+  TaskScope,
+  TimeLimit
+} from "@ambit/core"
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -274,14 +283,17 @@ describe("run", () => {
 
   it.effect("in a task that ends with a timeout leaves it to the scope to log it (E3)", () =>
     Effect.gen(function*() {
-      const slow = Job.effect("slow", () => Effect.timeout(Effect.never, "1 second"))
-      const task = Effect.flatMap(Task.spawn(Job.run(slow)(), "poll"), (task) => task.await)
-      const fiber = yield* Effect.forkChild(recorded(Effect.provide(task, inScope)))
-      yield* TestClock.adjust("1 second")
-      const { records } = yield* Fiber.join(fiber)
-      assert.deepStrictEqual(said(records), [
-        "Error: Task app/poll failed after 1.0 s by a timeout of its own code, not by a limit of the task; everything else goes on"
-      ])
+      for (const limit of [Effect.timeout("1 second"), TimeLimit.within("1 second")]) {
+        const slow = Job.effect("slow", () => limit(Effect.never))
+        const task = Effect.flatMap(Task.spawn(Job.run(slow)(), "poll"), (task) => task.await)
+        const fiber = yield* Effect.forkChild(recorded(Effect.provide(task, inScope)))
+        yield* TestClock.adjust("1 second")
+        const { records } = yield* Fiber.join(fiber)
+        assert.deepStrictEqual(said(records), [
+          "Error: Task app/poll failed after 1.0 s by a timeout of its own code, not by a limit of the task; everything " +
+          "else goes on"
+        ])
+      }
     }))
 
   it.effect("does not take what cannot be looked at for a timeout", () =>
