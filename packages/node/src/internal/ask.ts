@@ -51,12 +51,8 @@ export const answerQuestion = (
     if (job?.question?.number === question) endQuestion(job)
     forget(thread.timers, question)
     thread.effects.get(question)?.interruptUnsafe()
-    if (thread.spawned?.question === question) {
-      Effect.runForkWith(fallback)(thread.spawned.task.interrupt("the thread that asked for it has given up"))
-    }
     return
   }
-  thread.spawned = undefined
   // A post waits for nothing, so nobody can have taken it back.
   if (how !== "post" && !thread.takeQuestion(openQuestion(question), takenQuestion(question))) return
   const context = job?.request.context ?? fallback
@@ -124,10 +120,7 @@ const start = (
   const spawned = Effect.runSyncExitWith(context as Context.Context<TaskScope>)(
     Task.spawn(effect, `${contract}.${method}`)
   )
-  if (how === "spawn") {
-    if (Exit.isSuccess(spawned)) thread.spawned = { question, task: spawned.value }
-    return answer(thread, question, Exit.map(spawned, (task) => task.path))
-  }
+  if (how === "spawn") return answer(thread, question, Exit.map(spawned, (task) => task.path))
   if (Exit.isFailure(spawned)) notRun(context, thread, Cause.squash(spawned.cause))
 }
 

@@ -911,7 +911,7 @@ export class PoolImpl {
     this.work(() => {
       this.threads.length = 0
       // What a call has moved to a thread is there, and so it runs there.
-      const taken = old.flatMap((thread) => thread.sent.filter((job) => !job.moves && thread.revoke(job)))
+      const taken = old.flatMap((thread) => [...thread.sent].filter((job) => !job.moves && thread.revoke(job)))
       this.fill()
       for (const job of taken.toReversed()) this.requeue(job)
       this.pump()

@@ -10,7 +10,6 @@
  * - In one turn of the event loop, a thread that talks is read for a bounded time:
  *   what it says makes room for more in the next turn. (node/chatter.test.ts)
  */
-import type { Task } from "@ambit/core/Task"
 import * as Context from "effect/Context"
 import type * as Fiber from "effect/Fiber"
 import * as References from "effect/References"
@@ -113,8 +112,6 @@ export class PoolThread {
   readonly timers: Asker
   /** What runs on the main thread for its timers, by the number of the question. */
   readonly effects = new Map<number, Fiber.Fiber<unknown, unknown>>()
-  /** The task that it has spawned at last: it may not have heard of it yet, and take the question back. */
-  spawned: { readonly question: number; readonly task: Task } | undefined = undefined
   /** Since when it has owed a sign, and whether one more is wanted after it. */
   private owesSince: number | undefined = undefined
   private oneMoreSign = false
