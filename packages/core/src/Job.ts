@@ -39,6 +39,7 @@ import * as Blocking from "./Blocking.ts"
 import { type BlockingError } from "./BlockingError.ts"
 import { type BlockingFunction, isBlockingFunction } from "./BlockingFunction.ts"
 import { liveClock, now } from "./internal/clock.ts"
+import { type Effectful, type JobImpl, JobTypeId as TypeId, sayOverBudget } from "./internal/job.ts"
 import { checkOptionalLimit } from "./internal/limit.ts"
 import { checkName } from "./internal/names.ts"
 import { awaitPromise } from "./internal/promised.ts"
@@ -49,7 +50,6 @@ import { isTimeout } from "./internal/timeouts.ts"
 import { errorOf, failuresOf, tell, wasTold } from "./internal/told.ts"
 import { InvalidOption } from "./InvalidOption.ts"
 import type { ScopeClosed } from "./ScopeClosed.ts"
-import { formatMillis } from "./ShutdownReport.ts"
 import * as Task from "./Task.ts"
 import type { TaskScope } from "./TaskScope.ts"
 
@@ -57,8 +57,6 @@ declare global {
   // Its members come from the platform. Without this, the type of a signal would be `any` where no platform is named.
   interface AbortSignal {}
 }
-
-const TypeId = "~@ambit/core/Job"
 
 // -----------------------------------------------------------------------------
 // Models
@@ -71,8 +69,6 @@ const TypeId = "~@ambit/core/Job"
  * @since 0.1.0
  */
 export type JobKind = "effect" | "callback" | "blocking"
-
-type Effectful = (...args: never) => Effect.Effect<unknown, unknown, unknown>
 
 /**
  * A job of one kind, where `F` is the function that `run` gives for it.
@@ -182,20 +178,15 @@ export const isJob = (u: unknown): u is JobOf<JobKind, Effectful> => hasProperty
 // Declaring
 // -----------------------------------------------------------------------------
 
-/** A job as it is made; only a callback has a `call`. */
-interface JobImpl extends JobOf<JobKind, Effectful> {
-  readonly call: ((...args: ReadonlyArray<unknown>) => unknown) | undefined
-}
-
 const make = (
   kind: JobKind,
   name: string,
   run: (...args: ReadonlyArray<unknown>) => Effect.Effect<unknown, unknown, unknown>,
-  call?: JobImpl["call"]
+  called?: JobImpl["called"]
 ): JobImpl => {
   const checked = checkName("a job", name)
   if (Result.isFailure(checked)) throw checked.failure
-  return { [TypeId]: run, kind, name, call }
+  return { [TypeId]: run, kind, name, called }
 }
 
 const refusal = (value: string, problem: string, remedy: string) =>
@@ -372,9 +363,10 @@ export const callback = <Args extends ReadonlyArray<unknown>, A>(
 ): CallbackJob<Args, A> => {
   const budget = checkOptionalLimit(`budget of callback ${JSON.stringify(name)}`, options?.budget ?? defaultBudget)
   if (Result.isFailure(budget)) throw budget.failure
-  const called = functionOf(f)
-  const call = budget.success === undefined ? called : withBudget(name, called, budget.success)
-  return make("callback", name, (...args) => Effect.sync(() => call(...args)), call) as never
+  const plain = functionOf(f)
+  const watched = budget.success === undefined ? plain : withBudget(name, plain, budget.success)
+  const called = { plain, watched, budget: budget.success }
+  return make("callback", name, (...args) => Effect.sync(() => watched(...args)), called) as never
 }
 
 const withBudget =
@@ -390,13 +382,6 @@ const withBudget =
       if (took > budget) sayOverBudget(name, took, budget, fiber?.context ?? Context.empty())
     }
   }
-
-const sayOverBudget = (job: string, millis: number, limit: number, context: Context.Context<never>): void => {
-  const took = formatMillis(millis)
-  const budget = formatMillis(limit)
-  const problem = `Callback ${job} took ${took}, and its budget is ${budget}. Nothing else ran meanwhile`
-  say(context, "Warn", `${problem}: make it shorter, or an effect or a blocking job`, { job, took, budget })
-}
 
 /**
  * Declares a job that runs on a thread, from the reference of a blocking function.
@@ -740,6 +725,6 @@ export const dispatch: {
    */
   <J extends JobOf<"effect" | "blocking", Effectful>>(job: J): Spawned<J[typeof TypeId]>
 } = (job: JobOf<JobKind, Effectful>) => {
-  const { [TypeId]: begin, call, name } = implOf(job, "Job.dispatch")
-  return (call ?? ((...args: ReadonlyArray<unknown>) => Task.spawn(begin(...args as never), name))) as never
+  const { [TypeId]: begin, called, name } = implOf(job, "Job.dispatch")
+  return (called?.watched ?? ((...args: ReadonlyArray<unknown>) => Task.spawn(begin(...args as never), name))) as never
 }

@@ -50,6 +50,7 @@ import {
   closedScope,
   CurrentErrand,
   CurrentScope,
+  type Reader,
   refusingScope,
   type ScopeImpl,
   ScopeTypeId,
@@ -1056,10 +1057,18 @@ const eventBuffer = 4096
 export const events = (self: TaskScope): Stream.Stream<TaskEvent> =>
   Stream.unwrap(Effect.gen(function*() {
     const scope = impl(self)
-    const reader = yield* Queue.sliding<TaskEvent, Cause.Done>(eventBuffer)
+    const queue = yield* Queue.sliding<TaskEvent, Cause.Done>(eventBuffer)
+    const reader: Reader = {
+      tell: (event) => {
+        Queue.offerUnsafe(queue, event)
+        // Now, not a turn later: the reader may be about to be stopped.
+        Queue.flushUnsafe(queue)
+      },
+      end: () => Queue.endUnsafe(queue)
+    }
     yield* Effect.acquireRelease(
       Effect.sync(() => {
-        if (scope.state._tag === "Closed") Queue.endUnsafe(reader)
+        if (scope.state._tag === "Closed") reader.end()
         else (scope.readers ??= new Set()).add(reader)
       }),
       () =>
@@ -1068,7 +1077,7 @@ export const events = (self: TaskScope): Stream.Stream<TaskEvent> =>
           if (scope.readers?.size === 0) scope.readers = undefined
         })
     )
-    return Stream.fromQueue(reader)
+    return Stream.fromQueue(queue)
   }))
 
 /**

@@ -1,6 +1,7 @@
 export * as App from "./App.ts"
 export * as Blocking from "./Blocking.ts"
 export * as BlockingFunction from "./BlockingFunction.ts"
+export * as Bus from "./Bus.ts"
 export * as Host from "./Host.ts"
 export * as HostOwner from "./HostOwner.ts"
 export { InvalidOption } from "./InvalidOption.ts"

@@ -107,6 +107,7 @@ export const beginStop = (scope: ScopeImpl, reason: string, within: number, told
   }
   scope.state = state
   scope.pace.stopBegins()
+  for (const leave of scope.atStop ?? []) leave()
   notify(scope)
   if (listened(scope)) emit(scope, { _tag: "ScopeStopping", path: scope.path, reason })
   return state

@@ -1,7 +1,6 @@
 import type * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Queue from "effect/Queue"
 import type { TaskEvent } from "../Task.ts"
 import type { ScopeImpl } from "./state.ts"
 
@@ -25,17 +24,13 @@ export const say = (
 
 export const emit = (scope: ScopeImpl, event: TaskEvent): void => {
   for (let at: ScopeImpl | undefined = scope; at !== undefined; at = at.parent) {
-    for (const reader of at.readers ?? []) {
-      Queue.offerUnsafe(reader, event)
-      // Now, not a turn later: the reader may be about to be stopped.
-      Queue.flushUnsafe(reader)
-    }
+    for (const reader of at.readers ?? []) reader.tell(event)
   }
 }
 
 /** Nothing more happens in the scope. */
 export const endEvents = (scope: ScopeImpl): void => {
-  for (const reader of scope.readers ?? []) Queue.endUnsafe(reader)
+  for (const reader of scope.readers ?? []) reader.end()
 }
 
 // Events are made only for those who listen.

@@ -12,14 +12,12 @@
  * - A scope stays among the children of its parent until it is closed and nothing
  *   in it runs any more: what was given up stays listed. (TaskScope.close.test.ts)
  */
-import type * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import type * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import type * as Queue from "effect/Queue"
 import type { ShutdownReport, TaskKind, TaskOutcome } from "../ShutdownReport.ts"
 import type { OnFailure, TaskEvent, TaskFailure, TaskStatus } from "../Task.ts"
 import type { CallImpl } from "./calls.ts"
@@ -231,6 +229,12 @@ export interface Owner {
   readonly stopHost: (reason: string) => void
 }
 
+/** Who is told the events of a scope, in the very call, and its end. It never throws. */
+export interface Reader {
+  readonly tell: (event: TaskEvent) => void
+  readonly end: () => void
+}
+
 export const ScopeTypeId = "~@ambit/core/TaskScope"
 
 export class ScopeImpl {
@@ -277,7 +281,9 @@ export class ScopeImpl {
   readonly waiters = new Set<() => void>()
   readonly failureHooks: Array<(failure: TaskFailure, task: TaskImpl) => void> = []
   /** Who reads the events; nobody is `undefined`. */
-  readers: Set<Queue.Queue<TaskEvent, Cause.Done>> | undefined = undefined
+  readers: Set<Reader> | undefined = undefined
+  /** What happens as soon as the scope begins to stop, in the very call; nothing is `undefined`. */
+  atStop: Set<() => void> | undefined = undefined
   /** Whether the failure of one task stops the others, as in `TaskScope.use`. */
   nursery = false
   /** Takes the scope out of the hands of what would close it later. */
