@@ -818,7 +818,7 @@ const check = (topic: AnyTopic, job: unknown, options: OnOptions<never> | undefi
   if (filter !== undefined && typeof filter !== "function") {
     return refuse(`filter of ${of}`, filter, "a filter is a function", "Give it a function of the event")
   }
-  return checkOverlap(of, options?.overlap ?? defaultOverlap)
+  return checkOverlap(of, options?.overlap === undefined ? defaultOverlap : options.overlap)
 }
 
 /**
