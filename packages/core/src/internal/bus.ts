@@ -102,21 +102,22 @@ export interface Registration {
 }
 
 export class Handler {
+  // What a callback is called with comes first, to lie together in memory.
+  next: Handler | undefined = undefined
   readonly id: number
+  active = true
+  readonly filter: ((event: unknown) => boolean) | undefined
+  readonly budget: number | undefined
+  readonly call: ((event: unknown) => unknown) | undefined
   readonly channel: Channel
   readonly job: JobImpl
-  readonly filter: ((event: unknown) => boolean) | undefined
-  readonly call: ((event: unknown) => unknown) | undefined
-  readonly budget: number | undefined
   readonly scope: ScopeImpl
   readonly context: Context.Context<never>
   /** A callback has none. */
   readonly runs: Runs | undefined
-  active = true
   dropped = 0
   failed = 0
   previous: Handler | undefined = undefined
-  next: Handler | undefined = undefined
 
   constructor(channel: Channel, { context, filter, job, scope, slots }: Registration) {
     this.id = ++channel.bus.lastId
