@@ -185,9 +185,17 @@ describe("what is published while an event is handed over", () => {
       yield* Bus.on(Numbers, Job.effect("work", (n: number) => Effect.sync(() => log.push(`work ${n}`))))
       yield* Bus.publish(Numbers, 1)
       assert.deepStrictEqual(log, [
-        ...["reply 1", "replied 1", "note 1", "work 1"],
-        ...["reply 2", "replied 2", "note 2", "work 2"],
-        ...["reply 3", "note 3", "work 3"]
+        "reply 1",
+        "replied 1",
+        "note 1",
+        "work 1",
+        "reply 2",
+        "replied 2",
+        "note 2",
+        "work 2",
+        "reply 3",
+        "note 3",
+        "work 3"
       ])
     }).pipe(provided))
 
@@ -354,8 +362,8 @@ describe("a handler that fails", () => {
         yield* Bus.on(Numbers, takes("first", 40, undefined))
         yield* Bus.on(Numbers, takes("slow", 60, undefined))
         yield* Bus.on(Numbers, takes("second", 40, undefined))
-        yield* Bus.on(Numbers, takes("unlimited", 1000, "none"))
         yield* Bus.on(Numbers, takes("filtered", 40, undefined), { filter })
+        yield* Bus.on(Numbers, takes("unlimited", 1000, "none"))
         yield* Bus.on(Numbers, takes("throws", 60, undefined, new Error("no")))
         yield* Bus.on(Numbers, takes("last", 50, undefined))
         yield* Bus.publish(Numbers, 1)
@@ -456,6 +464,18 @@ describe("cancel", () => {
       yield* Bus.on(Numbers, noting("stays", log))
       yield* publishAll(1, 2)
       assert.deepStrictEqual(log, ["cancels 1", "stays 1", "stays 2"])
+    }).pipe(provided))
+
+  it.effect("by the first step of a task takes its own handler away, and the next one before it gets the event", () =>
+    Effect.gen(function*() {
+      const log: Array<string> = []
+      const cancels: Array<() => void> = []
+      const cancelAll = Job.effect("cancels", () => Effect.sync(() => cancels.forEach((cancel) => cancel())))
+      const next = Job.effect("next", () => Effect.sync(() => log.push("next")))
+      cancels.push((yield* Bus.on(Numbers, cancelAll)).cancel, (yield* Bus.on(Numbers, next)).cancel)
+      yield* Bus.on(Numbers, Job.effect("stays", (n: number) => Effect.sync(() => log.push(`stays ${n}`))))
+      yield* publishAll(1, 2)
+      assert.deepStrictEqual(log, ["stays 1", "stays 2"])
     }).pipe(provided))
 
   it.effect("lets what runs go on, and drops and counts what waits", () =>
@@ -813,7 +833,8 @@ describe("the app of a handler", () => {
     Effect.gen(function*() {
       const log: Array<string> = []
       const scope = yield* TaskScope.make("other")
-      yield* Bus.on(Numbers, Job.callback("stop", () => void Effect.runFork(TaskScope.close(scope))))
+      const run = Effect.runForkWith(yield* Effect.context<never>())
+      yield* Bus.on(Numbers, Job.callback("stop", () => void run(TaskScope.close(scope))))
       yield* Effect.provideService(Bus.on(Numbers, noting("callback", log)), TaskScope.TaskScope, scope)
       yield* publishAll(1)
       yield* TaskScope.close(scope)
@@ -889,8 +910,8 @@ describe("Bus.taskEnded", () => {
     Effect.gen(function*() {
       const log: Array<string> = []
       yield* Bus.on(Bus.taskEnded, endings(log))
-      const wait = Job.effect("wait", (_: Bus.TaskEnded) => Effect.sleep("1 second"))
-      const quick = Job.effect("quick", (_: Bus.TaskEnded) => Effect.fail("no"))
+      const wait = Job.effect("wait", () => Effect.sleep("1 second"))
+      const quick = Job.effect("quick", () => Effect.fail("no"))
       yield* Bus.on(Bus.taskEnded, wait)
       yield* Bus.on(Bus.taskEnded, quick)
       yield* Bus.on(Numbers, Job.effect("number", () => Effect.void))
@@ -898,6 +919,16 @@ describe("Bus.taskEnded", () => {
       yield* TestClock.adjust("1 minute")
       assert.deepStrictEqual(log, ["app/number completed"])
     }).pipe(recorded))
+
+  it.effect("tells of the tasks that a run of its own handlers starts, also in the first step", () =>
+    Effect.gen(function*() {
+      const log: Array<string> = []
+      yield* Bus.on(Bus.taskEnded, endings(log))
+      const next = Job.effect("next", () => Task.spawn(Effect.void, "second"))
+      yield* Bus.on(Bus.taskEnded, next, { filter: ({ path }) => path === "app/first" })
+      yield* Task.spawn(Effect.void, "first")
+      assert.deepStrictEqual(log, ["app/first completed", "app/second completed"])
+    }).pipe(provided))
 
   it.effect("costs nothing when nobody listens any more: nobody reads the events of the scope", () =>
     Effect.gen(function*() {
@@ -992,7 +1023,7 @@ describe("a bus", () => {
         for (const cancel of cancels.splice(0)) cancel()
       })
       const { cancel } = yield* Bus.on(Numbers, cancelAll)
-      cancels.push((yield* Bus.on(Numbers, noting("next", []))).cancel, cancel)
+      cancels.push(cancel, (yield* Bus.on(Numbers, noting("next", []))).cancel)
       const [first, next] = handlersOf(channel)
       yield* publishAll(1)
       assert.deepStrictEqual([first?.next, next?.next, next?.previous], [undefined, undefined, undefined])

@@ -77,7 +77,9 @@ describe("Bus.on", () => {
     expect(Bus.on(Readings, Job.blocking(length))).type.toBe<
       Registered<number, Blocking.BlockingError, Blocking.Blocking>
     >()
-    expect(Bus.on(Readings, Job.callback("count", (_: Event) => 1))).type.toBe<Registered<number, never, never>>()
+    expect(Bus.on(Readings, Job.callback("count", (reading: Event) => reading.celsius))).type.toBe<
+      Registered<number, never, never>
+    >()
     expect(Bus.on(Readings, Job.effect("tick", () => Effect.void))).type.toBe<Registered<void, never, never>>()
   })
 
@@ -85,7 +87,9 @@ describe("Bus.on", () => {
     const shout = Job.effect("shout", (text: string) => Effect.succeed(text))
     expect(Bus.on<"readings", typeof Reading, string, never, never>).type.not.toBeCallableWith(Readings, shout)
     expect(Bus.on<"readings", typeof Reading, number, "full", Db>).type.not.toBeCallableWith(Readings, store)
-    expect(Bus.on(Readings, Job.effect("sensor", (_: { readonly sensor: string }) => Effect.void))).type.toBe<
+    expect(
+      Bus.on(Readings, Job.effect("sensor", (of: { readonly sensor: string }) => Effect.annotateLogs(Effect.void, of)))
+    ).type.toBe<
       Registered<void, never, never>
     >()
   })

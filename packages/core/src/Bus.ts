@@ -497,23 +497,10 @@ export type CallHandlers<T extends AnyTopic> = {
  *
  * **Details**
  *
- * The module of a blocking function loads no Effect, and so no topic. It takes only
- * its type:
- *
- * ```ts no-run title="three modules"
- * // topics.ts
- * export const Readings = Bus.topic("readings", Schema.Struct({ celsius: Schema.Finite }))
- *
- * // functions.ts
- * import type { Readings } from "./topics.ts"
- * export const Events = Thread.contract<Bus.Calls<typeof Readings>>("events")
- * export const measure = BlockingFunction.make(import.meta, "measure", () => {
- *   Thread.post(Events, "readings", { celsius: 21 })
- * })
- *
- * // app.ts
- * Blocking.run(measure).pipe(MainCalls.offer(Events, Bus.calls(Readings)))
- * ```
+ * The contract is `Thread.contract<Bus.Calls<typeof Readings>>("events")`, and a
+ * thread publishes with `Thread.post(Events, "readings", 21)`. The module of a
+ * blocking function loads no Effect, and so takes only the types of the topics, with
+ * `import type`.
  *
  * **Ordering**
  *

@@ -433,7 +433,7 @@ const countExit = (handler: Handler, exit: Exit.Exit<unknown, unknown>): void =>
 const over = (handler: Handler, runs: Runs, task: TaskImpl): void => {
   const { running, slots, waiting } = runs
   running.delete(task)
-  while (handler.active && waiting.length > 0 && running.size < slots.atOnce) {
+  while (waiting.length > 0 && running.size < slots.atOnce) {
     start(handler, runs, waiting.shift(), true)
   }
 }
