@@ -833,7 +833,7 @@ describe("the app of a handler", () => {
     Effect.gen(function*() {
       const log: Array<string> = []
       const scope = yield* TaskScope.make("other")
-      const run = Effect.runForkWith(yield* Effect.context<never>())
+      const run = Effect.runForkWith(yield* Effect.context())
       yield* Bus.on(Numbers, Job.callback("stop", () => void run(TaskScope.close(scope))))
       yield* Effect.provideService(Bus.on(Numbers, noting("callback", log)), TaskScope.TaskScope, scope)
       yield* publishAll(1)
