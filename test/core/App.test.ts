@@ -9,6 +9,7 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
 import { awakeClock } from "../support/awakeClock.ts"
 import { linesAt, makeRecorder } from "../support/recorder.ts"
@@ -420,6 +421,27 @@ describe("an app stops", () => {
         "sensor/inner/fails failed"
       ])
       assert.include(ShutdownReport.summary(report), "4 tasks: 2 completed, 2 failed")
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("and tells so in its events, which end then", () =>
+    Effect.gen(function*() {
+      const scope = handle<TaskScope.TaskScope>()
+      const { close } = yield* build(App.layer(
+        "sensor",
+        Effect.gen(function*() {
+          yield* Deferred.succeed(scope, yield* TaskScope.TaskScope)
+          yield* Effect.acquireRelease(Effect.void, () => Effect.sleep(100))
+        })
+      ))
+      const events: Array<string> = []
+      const reader = yield* Effect.forkDetach(
+        Stream.runForEach(TaskScope.events(yield* Deferred.await(scope)), (event) =>
+          Effect.sync(() => events.push(event._tag === "AppState" ? event.state : event._tag))),
+        { startImmediately: true }
+      )
+      yield* close
+      assert.isDefined(reader.pollUnsafe())
+      assert.deepStrictEqual(events, ["stopping", "ScopeStopping", "ScopeClosed", "stopped"])
     }).pipe(Effect.provide(makeRecorder().layer)))
 
   it.effect("with its hooks when its scope is closed by hand", () =>

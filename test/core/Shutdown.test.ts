@@ -66,6 +66,7 @@ const phases = [...Shutdown.StopPhase.literals]
 describe("the phases of a stop", () => {
   const agree = (host: Effect.Success<ReturnType<typeof launch>>) => {
     assert.deepStrictEqual(phasesIn(host.events), phases, "events")
+    assert.isDefined(host.reader.pollUnsafe(), "the events have an end")
     assert.deepStrictEqual(phasesTold(host.told), phases, "owner")
     assert.deepStrictEqual(host.reports[0]!.phases?.map(({ phase }) => phase), phases, "report")
     assert.strictEqual(host.told.at(-1)!.what, "stopped")
@@ -671,6 +672,52 @@ describe("the hooks of an app", () => {
       assert.deepStrictEqual(report.phases!.map(({ took }) => took), [1000, 0, 0, 0, 0])
     }).pipe(Effect.provide(makeRecorder().layer)))
 
+  it.effect("that is taken down during the announcement run with its own stop, and the host does not go on before its time", () =>
+    Effect.gen(function*() {
+      const log: Array<string> = []
+      const gate = yield* Deferred.make<void>()
+      // A layer of the host that has an app of its own for a while.
+      const Dynamic = Layer.effectDiscard(Effect.gen(function*() {
+        const scope = yield* Scope.make()
+        const announced = Shutdown.on(
+          "stopping",
+          "slow",
+          Effect.andThen(Deferred.succeed(gate, undefined), Effect.sleep(100))
+        )
+        yield* Layer.buildWithScope(
+          App.layer("a", Effect.andThen(announced, Shutdown.on("finalWrite", "save", say(log, "saved")))),
+          scope
+        )
+        yield* Effect.forkScoped(Effect.andThen(Deferred.await(gate), Scope.close(scope, Exit.void)))
+      }))
+      const host = yield* launch(Dynamic)
+      const report = succeeded((yield* host.stop).exit)
+      assert.deepStrictEqual(report.phases!.map(({ took }) => took), [100, 0, 0, 0, 0])
+      assert.deepStrictEqual(log, ["saved"])
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("that stops alone run beside it in `draining` and `interrupting`, and its final write waits for them", () =>
+    Effect.gen(function*() {
+      const log: Array<string> = []
+      const { close } = yield* bare(App.layer(
+        "a",
+        Effect.gen(function*() {
+          yield* Shutdown.on("draining", "slow", Effect.andThen(Effect.sleep(300), sayAt(log, "drained")))
+          yield* Shutdown.on("interrupting", "slow", Effect.andThen(Effect.sleep(200), sayAt(log, "told")))
+          yield* Shutdown.on("finalWrite", "save", sayAt(log, "saved"))
+          yield* Task.spawn(Effect.ensuring(Effect.never, sayAt(log, "interrupted")), "poll")
+        })
+      ))
+      const begin = yield* now
+      yield* close
+      assert.deepStrictEqual(log, [
+        `interrupted at ${begin}`,
+        `told at ${begin + 200}`,
+        `drained at ${begin + 300}`,
+        `saved at ${begin + 300}`
+      ])
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
   it.effect("that begins to stop by itself during the announcement run with the host", () =>
     Effect.gen(function*() {
       const log: Array<string> = []
@@ -923,10 +970,10 @@ describe("the final write", () => {
         App.layer(
           "a",
           Effect.gen(function*() {
-            yield* deaf
+            yield* Effect.acquireRelease(Effect.void, () => Effect.uninterruptible(Effect.never))
             yield* Shutdown.on("finalWrite", "save", Effect.andThen(Effect.sleep(2800), say(log, "saved")))
           }),
-          { stopWithin: "26 seconds", taskStopWithin: "26 seconds" }
+          { stopWithin: "26 seconds" }
         ),
         Below
       ))
@@ -1095,6 +1142,31 @@ describe("more time", () => {
       const report = succeeded((yield* host.stop).exit)
       assert.deepStrictEqual(got, [0, 0, 0, 10_000])
       assert.strictEqual(report.extended, 10_000)
+    }).pipe(most("10 seconds"), Effect.provide(makeRecorder().layer)))
+
+  it.effect("is not given to what works on while another app stops", () =>
+    Effect.gen(function*() {
+      const got: Array<number> = []
+      const apps: Array<App.App> = []
+      const host = yield* launch(Layer.merge(
+        App.layer("stops", Effect.andThen(handleOf(apps), App.onStop("slow", Effect.sleep(100)))),
+        App.layer("works", Task.spawn(Effect.andThen(Effect.sleep(50), ask(got)), "work"))
+      ))
+      yield* Effect.forkChild(App.stop(apps[0]!))
+      yield* TestClock.adjust(100)
+      assert.deepStrictEqual(got, [0])
+      assert.notProperty(succeeded((yield* host.stop).exit), "extended")
+    }).pipe(most("10 seconds"), Effect.provide(makeRecorder().layer)))
+
+  it.effect("is given once to all that unwinds after a start that failed", () =>
+    Effect.gen(function*() {
+      const got: Array<number> = []
+      const asks = App.onStop("flush", Effect.andThen(ask(got), Effect.sleep(100)))
+      const Bad = App.layer("bad", Effect.andThen(asks, Effect.fail("no")))
+      const host = yield* launch(Layer.provide(Bad, App.layer("good", asks)))
+      yield* advanceUntilDone(host.fiber)
+      assert.deepStrictEqual(got, [10_000, 0])
+      assert.strictEqual(host.reports[0]!.extended, 10_000)
     }).pipe(most("10 seconds"), Effect.provide(makeRecorder().layer)))
 
   it.effect("that is given while a start fails belongs to the stop of the host that follows", () =>

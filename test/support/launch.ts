@@ -78,13 +78,15 @@ export const launch = <A, E>(
     const events: Array<Task.TaskEvent> = []
     const { control, owner, told } = makeOwner(does)
     const found = yield* Deferred.make<Host.Host>()
+    const reading = yield* Deferred.make<Fiber.Fiber<void>>()
     // What reads the events lives longer than all apps, and than the layers around them.
     const Spy = Layer.effectDiscard(Effect.gen(function*() {
       yield* Deferred.succeed(found, yield* Host.Host)
-      yield* Effect.forkDetach(
+      const reader = yield* Effect.forkDetach(
         Stream.runForEach(Host.events, (event) => Effect.sync(() => events.push(event))),
         { startImmediately: true }
       )
+      yield* Deferred.succeed(reading, reader)
     }))
     const fiber = yield* Host.launch(Layer.mergeAll(Spy, apps), {
       name: "hub",
@@ -100,6 +102,8 @@ export const launch = <A, E>(
       inHost,
       reports,
       events,
+      /** Reads the events, until there are no more. */
+      reader: yield* Deferred.await(reading),
       told,
       control: control.current!,
       /** Asks for the stop and advances the clock until it has ended. */
