@@ -77,6 +77,26 @@ describe("the owner of a host", () => {
       assert.strictEqual(host.told.filter(({ what }) => what === "stopped").length, 1)
     }).pipe(Effect.provide(Limits.layer({ extension: "1 hour" })), Effect.provide(makeRecorder().layer)))
 
+  it.effect("hears nothing after the end, also when apps are still stopping then, because there was no time at all", () =>
+    Effect.gen(function*() {
+      class Db extends Context.Service<Db, string>()("test/core/HostOwner/Db2") {}
+      const hang = Effect.gen(function*() {
+        const child = yield* TaskScope.child(yield* TaskScope.TaskScope, "child")
+        yield* TaskScope.spawn(child, Effect.never, "poll")
+        yield* Task.spawn(TaskScope.use("session", () => Task.spawn(Effect.never, "poll")), "serve")
+        yield* Task.spawn(Effect.uninterruptible(Effect.sleep("1 second")), "deaf")
+        yield* App.onStop("hang", Effect.uninterruptible(Effect.never))
+      })
+      const Below = App.layer("below", Layer.effect(Db)(Effect.as(hang, "db")))
+      const host = yield* launch(Layer.provide(App.layer("above", Effect.andThen(Db, hang)), Below))
+      host.control.hurry("the user is gone", 0)
+      yield* advanceUntilDone(host.fiber)
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(host.told.filter(({ what }) => what === "stopped").length, 1)
+      assert.strictEqual(host.told.at(-1)!.what, "stopped")
+      assert.deepStrictEqual(host.control.health().apps, {})
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
   it.effect("that throws disturbs nothing, and it is said", () => {
     const broken = (): never => {
       throw new Error("broken owner")
