@@ -18,6 +18,9 @@ const busy: Effect.Effect<void, never, Blocking.Blocking> = Effect.gen(function*
   while ((yield* status).busy === 0) yield* Effect.sleep("5 millis")
 })
 
+/** Waits for what runs to come to native code, which nobody can see. */
+const inNativeCode = Effect.andThen(busy, Effect.sleep("300 millis"))
+
 /** A scope in which a task calls a function, closed once a function runs. */
 const closedDuring = (
   call: Effect.Effect<unknown, unknown, Blocking.Blocking>,
@@ -176,8 +179,12 @@ it.live("a call that nobody can interrupt or end is given up in time, and its fi
   Effect.gen(function*() {
     const recorder = makeRecorder()
     const report = yield* Effect.gen(function*() {
-      const report = yield* closedDuring(Effect.uninterruptible(Blocking.run(functions.nativeSleep, 2)), 500)
-      yield* Effect.sleep("2500 millis")
+      const report = yield* closedDuring(
+        Effect.uninterruptible(Blocking.run(functions.nativeSleep, 3)),
+        500,
+        inNativeCode
+      )
+      yield* Effect.sleep("3500 millis")
       return report
     }).pipe(pool({ grace: 0 }), Effect.provide(recorder.layer))
     expect(linesOf(report)).toEqual(["app/work abandoned", "app/work/nativeSleep abandoned"])
@@ -257,8 +264,8 @@ it.live("a thread that cannot be ended is given up in time, reported, and told o
   Effect.gen(function*() {
     const recorder = makeRecorder()
     const report = yield* Effect.gen(function*() {
-      const report = yield* closedDuring(Blocking.run(functions.nativeSleep, 2), 500)
-      yield* Effect.sleep("2500 millis")
+      const report = yield* closedDuring(Blocking.run(functions.nativeSleep, 3), 500, inNativeCode)
+      yield* Effect.sleep("3500 millis")
       return report
     }).pipe(pool({ grace: 0 }), Effect.provide(recorder.layer))
     expect(linesOf(report)).toEqual(["app/work interrupted", "app/work/nativeSleep abandoned"])

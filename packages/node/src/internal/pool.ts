@@ -552,8 +552,8 @@ export class PoolImpl {
   /** Why the thread of a job is ended now. */
   private problemOf({ cancelled, graceEnds, toldAt }: PoolJob): string {
     const now = realNow()
-    // What it was given, where a timer came a moment late.
-    const given = Math.round(Math.min(graceEnds, now) - (toldAt ?? now))
+    // What it was given, where a timer came a moment early or late.
+    const given = Math.round(Math.min(graceEnds, now + 1) - (toldAt ?? now))
     const why = cancelled || this.closing ? "" : " because of the restart of its pool"
     return `did not stop within ${given} ms after it was told to${why}`
   }
