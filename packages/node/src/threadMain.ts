@@ -8,7 +8,7 @@
  * Invariants
  * - At most one call runs at a time; `slot` and `sequence` are its own, from its
  *   first step until its answer is sent. (node/BlockingPool.test.ts)
- * - A call begins only by moving its slot from Queued to Running.
+ * - A call begins only by moving its slot from Queued to Running. (node/kill.test.ts)
  * - The answer is the last that a call does: the slot may be used again before
  *   `postMessage` returns, so nothing is written to it afterwards.
  * - Whatever a function says, `mostUnread` frames of it wait to be read at most, as

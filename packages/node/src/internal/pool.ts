@@ -10,7 +10,11 @@
  * - Everything here happens in one turn of the main thread at a time, and every
  *   step leaves the counts right. (node/stress.test.ts)
  * - A thread is in `threads` as long as it may be sent calls. What leaves is
- *   replaced at once; it is waited for beside the pool.
+ *   replaced at once; it is waited for beside the pool. One that does not get to its
+ *   calls is found as soon as somebody gives up a call there. (node/lost.test.ts)
+ * - When a close is done, everybody who waited for a call has been told, and no
+ *   question of a thread begins any more. (node/ask.test.ts)
+ * - Of what tells a call to stop, the shortest time counts. (node/stop.test.ts)
  * - To end a thread: take back what it has not begun, read its frames, look
  *   whether the call has ended, and only then end it. (node/kill.test.ts)
  */

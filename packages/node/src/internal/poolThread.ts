@@ -5,7 +5,7 @@
  * Invariants
  * - `sent` holds the jobs that were sent and are neither answered nor taken back,
  *   in the order in which the thread gets them. The first is the only one that
- *   can have begun, apart from those whose answer is on its way.
+ *   can have begun, apart from those whose answer is on its way. (node/stop.test.ts)
  * - A slot is free as soon as its job is answered or taken back. (node/kill.test.ts)
  * - In one turn of the event loop, a thread that talks is read for a bounded time:
  *   what it says makes room for more in the next turn. (node/chatter.test.ts)
