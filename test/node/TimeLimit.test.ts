@@ -21,10 +21,10 @@ const timed = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
 const inScope = <A, E, R>(effect: Effect.Effect<A, E, R>) => TaskScope.use("app", () => effect)
 
 /** Offers threads to stop the clocks of the limits that they are called in. */
-const withClocks = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+const withClocks = (zone?: string) => <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.flatMap(Latch.make(), (runs) =>
     MainCalls.offer(effect, freezes.Clocks, {
-      stop: () => TimeLimit.freeze(runs.await, "recorder"),
+      stop: () => zone === undefined ? TimeLimit.freeze(runs.await) : TimeLimit.freeze(runs.await, zone),
       run: () => Effect.asVoid(runs.open)
     }))
 
@@ -44,16 +44,16 @@ layer(BlockingPool.layer({ threads: 2, grace: "1 second", saturation: "none" }),
       Effect.gen(function*() {
         // Until the job stops the clock, the limit runs: a busy machine takes its time to start it.
         const job = Blocking.run(freezes.migrate, 1500)
-        const inside = job.pipe(withClocks, TimeLimit.within("1 second", { zone: "recorder" }))
+        const inside = job.pipe(withClocks("recorder"), TimeLimit.within("1 second", { zone: "recorder" }))
         expect((yield* timed(inScope(inside))).end).toBe("migrated")
-        const offeredOutside = job.pipe(TimeLimit.within("1 second"), withClocks, TimeLimit.within("1 minute"))
+        const offeredOutside = job.pipe(TimeLimit.within("1 second"), withClocks(), TimeLimit.within("1 minute"))
         expect((yield* timed(inScope(offeredOutside))).end).toBe("migrated")
       }))
 
     it.effect("J2: counts the time after such a freeze", () =>
       Effect.gen(function*() {
         const job = Blocking.run(freezes.migrate, 50)
-        const late = Effect.andThen(job, Effect.never).pipe(withClocks, TimeLimit.within("100 millis"))
+        const late = Effect.andThen(job, Effect.never).pipe(withClocks("recorder"), TimeLimit.within("100 millis"))
         const { end, took } = yield* timed(inScope(Effect.result(late)))
         expect(end).toMatchObject({ failure: { _tag: "TimeLimitExceeded" } })
         expect(took).toBeGreaterThanOrEqual(99)
