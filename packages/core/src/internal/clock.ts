@@ -14,6 +14,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import type { Pace, Share } from "./pace.ts"
 
 declare const performance: { now(): number }
@@ -74,29 +75,61 @@ export const timeLeft = ({ clock, pace }: Timing, deadline: number, share: Share
 
 /**
  * Waits for `done`, but not beyond `deadline`, or what haste leaves of it.
- * `progress` is any number that changes when the awaited work gets on. `done` may
- * be run again, when the pace changes.
+ * `progress` is any number that changes when the awaited work gets on.
+ *
+ * A race of effects would do the same and cost twice as much, for each arm more
+ * is a fiber more. Here the timer is set anew when the pace changes.
  */
-export const waitUntil = (
-  done: Effect.Effect<unknown>,
+export const waitUntil = <E = never>(
+  done: Effect.Effect<unknown, E>,
   timing: Timing,
   deadline: number,
   share: Share,
   progress: () => number
-): Effect.Effect<WaitEnd> => {
-  const { clock, pace } = timing
-  // Timers count whole milliseconds and drop the rest, so round up: a limit is never cut short. The tenth of
-  // a microsecond is for deadlines that floating point puts a hair above a whole number.
-  const remaining = Math.max(0, Math.ceil(pace.left(deadline, now(clock), share) - 1e-4))
-  const { changed } = pace
-  const arms: Array<Effect.Effect<WaitEnd | "changed">> = [
-    Effect.as(done, "done" as const),
-    Effect.as(clock.sleep(Duration.millis(remaining)), "deadline" as const),
-    ...(changed === undefined ? [] : [Effect.as(changed, "changed" as const)]),
-    ...(isVirtual(clock) ? [standstill(clock, progress)] : [])
-  ]
-  return Effect.flatMap(
-    Effect.raceAllFirst(arms),
-    (end) => end === "changed" ? waitUntil(done, timing, deadline, share, progress) : Effect.succeed(end)
-  )
-}
+): Effect.Effect<WaitEnd, E> =>
+  Effect.withFiber((fiber) => {
+    const { clock, pace } = timing
+    const run = Effect.runForkWith(fiber.context)
+    return Effect.callback<WaitEnd, E>((resume) => {
+      const arms = new Set<Fiber.Fiber<WaitEnd, E>>()
+      let over = false
+      let forget = () => {}
+      const stop = () => {
+        over = true
+        forget()
+        for (const arm of arms) arm.interruptUnsafe()
+      }
+      const start = (effect: Effect.Effect<WaitEnd, E>): Fiber.Fiber<WaitEnd, E> | undefined => {
+        if (over) return undefined
+        const arm = run(effect)
+        arms.add(arm)
+        arm.addObserver((exit) => {
+          // A timer that another one takes the place of is not in the set any more.
+          if (!arms.delete(arm) || over) return
+          stop()
+          resume(exit)
+        })
+        return arm
+      }
+      let timer: Fiber.Fiber<WaitEnd, E> | undefined
+      const startTimer = () => {
+        // Timers count whole milliseconds and drop the rest, so round up: a limit is never cut short. The tenth of
+        // a microsecond is for deadlines that floating point puts a hair above a whole number.
+        const remaining = Math.max(0, Math.ceil(pace.left(deadline, now(clock), share) - 1e-4))
+        timer = start(Effect.as(clock.sleep(Duration.millis(remaining)), "deadline" as const))
+      }
+
+      start(Effect.as(done, "done" as const))
+      startTimer()
+      if (isVirtual(clock)) start(standstill(clock, progress))
+      if (over) return
+      forget = pace.watch(() => {
+        if (timer !== undefined) {
+          arms.delete(timer)
+          timer.interruptUnsafe()
+        }
+        startTimer()
+      })
+      return Effect.sync(stop)
+    })
+  })

@@ -12,8 +12,6 @@
  * - Patience is lost once and never comes back; what is granted later changes
  *   nothing in it. (Shutdown.test.ts)
  */
-import * as Effect from "effect/Effect"
-
 /** What of the time that is left after patience was lost is over for whom. */
 export const shares = {
   /** Hooks and the drain are cut short at once. */
@@ -89,28 +87,18 @@ export class Pace {
     this.tell()
   }
 
+  /** Calls when the pace changes, which that of a tree without a host and without more time never does. */
   watch(look: () => void): () => void {
+    if (this.steady) return () => {}
     this.watchers.add(look)
     return () => {
       this.watchers.delete(look)
     }
   }
 
-  /** Completes when the pace changes; `undefined` when it never does. */
-  get changed(): Effect.Effect<void> | undefined {
-    if (this.steady) return undefined
-    return Effect.callback((resume) => {
-      const forget = this.watch(() => {
-        forget()
-        resume(Effect.void)
-      })
-      return Effect.sync(forget)
-    })
-  }
-
   private tell(): void {
-    // Those that wait on may watch anew in this very call.
+    // Those that hear of it may begin to watch, or leave, in this very call.
     const watching = Array.from(this.watchers)
-    for (const look of watching) look()
+    for (const look of watching) if (this.watchers.has(look)) look()
   }
 }
