@@ -1022,7 +1022,8 @@ const warnBusy = (scope: ScopeImpl, background: boolean, after: number): Effect.
 const eventBuffer = 4096
 
 /**
- * What happens in the scope and its children from now on, until it has closed.
+ * What happens in the scope and its children from now on, until it has closed: if it is that of an app, until the app
+ * has stopped.
  *
  * **Details**
  *

@@ -10,8 +10,9 @@
  * - What is granted to stops that go on at the same time never adds up to more
  *   than `most`, and to nobody else anything. (Shutdown.test.ts)
  * - Patience is lost once and never comes back; what is granted later changes
- *   nothing in it. (Shutdown.test.ts)
+ *   nothing in it. (Shutdown.haste.test.ts)
  */
+
 /** What of the time that is left after patience was lost is over for whom. */
 export const shares = {
   /** Hooks and the drain are cut short at once. */
