@@ -266,7 +266,7 @@ export const events: Stream.Stream<TaskEvent, never, Host> = Stream.unwrap(
 
 /**
  * One live task in a `Tree`. `age` is milliseconds; `place` is its innermost span
- * or `Effect.fn` frame at this moment.
+ * or `Effect.fn` frame at this moment. `restarts` is how often its policy has started it again.
  *
  * @category models
  * @since 0.1.0
@@ -276,6 +276,7 @@ export interface TreeTask {
   readonly kind: TaskKind
   readonly status: TaskStatus["_tag"]
   readonly age: number
+  readonly restarts: number
   readonly place: string | undefined
 }
 

@@ -72,7 +72,7 @@ export type TaskKind = typeof TaskKind.Type
  * begin of the stop to its end. For an abandoned task both run to the moment
  * it was given up. `place` is the innermost span or `Effect.fn` frame of an
  * abandoned task, or where a thread was when it was ended; then `stack` is the
- * whole stack.
+ * whole stack. `restarts` is how often it was started again, if ever.
  *
  * @category models
  * @since 0.1.0
@@ -85,7 +85,8 @@ export const TaskReport = Schema.Struct({
   took: Schema.Finite,
   place: Schema.optionalKey(Schema.String),
   stack: Schema.optionalKey(Schema.String),
-  error: Schema.optionalKey(Schema.String)
+  error: Schema.optionalKey(Schema.String),
+  restarts: Schema.optionalKey(Schema.Int)
 })
 
 /**
@@ -348,8 +349,14 @@ interface Row {
 const rowsOf = (self: ShutdownReport): Array<Row> => [
   ...self.apps.map((app) => ({ what: "app", ...app, where: app.error ?? app.place })),
   ...self.hooks.map((hook) => ({ what: "hook", ...hook, where: hook.error ?? hook.place })),
-  ...self.tasks.map((task) => ({ what: task.kind, ...task, where: task.error ?? task.place }))
+  ...self.tasks.map((task) => ({ what: task.kind, ...task, where: whereOf(task) }))
 ]
+
+const whereOf = ({ error, place, restarts }: TaskReport): string | undefined => {
+  if (restarts === undefined) return error ?? place
+  const times = `${restarts} ${restarts === 1 ? "restart" : "restarts"}`
+  return [times, error ?? place ?? []].flat().join("; ")
+}
 
 // One line, and short enough for a terminal: the whole text stands in the log and in the JSON.
 const cell = (text: string): string => {

@@ -16,10 +16,11 @@ import * as Option from "effect/Option"
 import { hasProperty } from "effect/Predicate"
 import * as Result from "effect/Result"
 import { checkDelay, checkPeriod } from "./internal/limit.ts"
-import { oneRun, runLimitOf, spawnLimited } from "./internal/limitedTask.ts"
+import { oneRun, runLimitOf } from "./internal/limitedTask.ts"
 import { joinPath } from "./internal/names.ts"
 import { checkCron, cronTick, everyTick, keepRuns, noRuns, repeating, runsOf, type Tick } from "./internal/runs.ts"
 import { handed, spawn as spawnIn } from "./internal/spawn.ts"
+import { type AnyOptions, spawnWith } from "./internal/spawnWith.ts"
 import {
   CurrentErrand,
   CurrentScope,
@@ -31,6 +32,8 @@ import {
 import { CurrentLimit } from "./internal/timeLimit.ts"
 import type { InvalidOption } from "./InvalidOption.ts"
 import { around } from "./Limits.ts"
+import type { Restart } from "./Restart.ts"
+import type { RestartExhausted } from "./RestartExhausted.ts"
 import type { ScopeClosed } from "./ScopeClosed.ts"
 import type { ShutdownReport, StopPhase, TaskKind, TaskOutcome } from "./ShutdownReport.ts"
 import type { TaskScope } from "./TaskScope.ts"
@@ -66,6 +69,7 @@ export type OnFailure = "report" | "stopApp" | "stopHost" | "ignore"
  *
  * - `Pending`: spawned with `startImmediately: false` or with `after`, and its first step has not come.
  * - `Running`
+ * - `Restarting`: a run has ended, and its `restart` policy waits before the next one, which `startsAt` that time.
  * - `Stopping`: it was asked to stop, for `reason`.
  * - `Abandoned`: it did not stop within its limit. It may still run.
  * - `Ended`, with its `exit` and what that counts as.
@@ -76,6 +80,7 @@ export type OnFailure = "report" | "stopApp" | "stopHost" | "ignore"
 export type TaskStatus<A = unknown, E = unknown> =
   | { readonly _tag: "Pending"; readonly since: number }
   | { readonly _tag: "Running"; readonly since: number }
+  | { readonly _tag: "Restarting"; readonly since: number; readonly startsAt: number }
   | { readonly _tag: "Stopping"; readonly since: number; readonly reason: string }
   | {
     readonly _tag: "Abandoned"
@@ -97,6 +102,7 @@ export type TaskStatus<A = unknown, E = unknown> =
  *
  * - `path` names it everywhere: in logs, errors, events and reports.
  * - `status` is where it is now.
+ * - `restarts` is how often its `restart` policy has started it again.
  * - `await` gives its exit and never fails; `join` gives its value or fails as it did.
  * - `interrupt(reason)` asks it to stop and waits: `true` when it has ended,
  *   `false` when it did not within its limit and is abandoned, or when a task
@@ -134,6 +140,7 @@ export interface Task<out A = unknown, out E = unknown> {
   readonly path: string
   readonly kind: TaskKind
   readonly status: TaskStatus<A, E>
+  readonly restarts: number
   readonly fiber: Fiber.Fiber<A, E>
   readonly await: Effect.Effect<Exit.Exit<A, E>>
   readonly join: Effect.Effect<A, E>
@@ -159,8 +166,8 @@ export interface Task<out A = unknown, out E = unknown> {
  *   the announcement, one of these is refused with `ScopeClosed`.
  * - `within`: how long it may run, or `"none"`. When it has not ended by then it is
  *   interrupted, it fails with `TimeLimitExceeded`, and its outcome is `timedOut`; see `TimeLimit`, which can
- *   also stop the clock. With `every` and `cron` it is the limit of each run. `run` of the `Limits` is the default there and
- *   with `after`; a plain task has none.
+ *   also stop the clock. With `every`, `cron` and `restart` it is the limit of each run. `run` of the `Limits` is the default
+ *   with `every`, `cron` and `after`; a plain task has none.
  *
  * @category models
  * @since 0.1.0
@@ -183,6 +190,32 @@ export interface SpawnOptions {
 export interface UnlimitedOptions extends SpawnOptions {
   readonly within?: "none" | undefined
 }
+
+/**
+ * What a task is spawned with that may be started again.
+ *
+ * **Details**
+ *
+ * `restart` is the policy; see `Restart`. The task keeps its path, its handle and its place in the scope, and is a task that runs
+ * also while it waits for its next run. `onFailure` says what comes of its last failure, when the policy has given up.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface RestartedOptions<in E, out Within = Duration.Input | "none" | undefined>
+  extends Omit<SpawnOptions, "within">
+{
+  readonly restart: Restart<E>
+  readonly within?: Within
+}
+
+/**
+ * What a limit adds to the errors of what has it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type LimitError<Within> = [Within] extends ["none" | undefined] ? never : TimeLimitExceeded
 
 /**
  * What a task with a schedule is spawned with.
@@ -223,7 +256,8 @@ export interface Runs extends Readonly<Record<RunOutcome, number>> {
 }
 
 /**
- * A failure as a failure hook gets it, with what the task was spawned to do then.
+ * A failure as a failure hook gets it, with what the task was spawned to do then. When its `restart` policy starts it again,
+ * `restartsIn` is the milliseconds until then.
  *
  * @category models
  * @since 0.1.0
@@ -233,7 +267,16 @@ export interface TaskFailure {
   readonly kind: TaskKind
   readonly cause: Cause.Cause<unknown>
   readonly onFailure: OnFailure
+  readonly restartsIn: number | undefined
 }
+
+/**
+ * Why a task is started again: how its run has ended, or that its group starts it again together with another one.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type RestartReason = "failed" | "timedOut" | "returned" | "interrupted" | "group"
 
 /**
  * What happens in a scope, as `TaskScope.events` and `Host.events` tell it.
@@ -245,6 +288,8 @@ export interface TaskFailure {
  * - `Failed` comes before the `Ended` of a task that failed or timed out, or before the `RunEnded` of such a run,
  *   and carries the cause.
  * - `RunEnded`: a run of `every`, `cron` or a `Timer` is over, after `took` milliseconds.
+ * - `Restarting`: a task is started again `delay` milliseconds later, for the `restart`-th time. After a failure, `Failed` comes
+ *   before it.
  * - `Stopping`: a task was asked to stop. `Abandoned`: it did not in time.
  * - `ScopeStopping` and `ScopeClosed` tell the same of a scope.
  * - `AppState` tells every change of the state of an app.
@@ -278,6 +323,14 @@ export type TaskEvent =
     readonly run: number
     readonly outcome: RunOutcome
     readonly took: number
+  }
+  | {
+    readonly _tag: "Restarting"
+    readonly path: string
+    readonly kind: TaskKind
+    readonly reason: RestartReason
+    readonly restart: number
+    readonly delay: number
   }
   | { readonly _tag: "ScopeStopping"; readonly path: string; readonly reason: string }
   | { readonly _tag: "ScopeClosed"; readonly path: string; readonly report: ShutdownReport }
@@ -353,6 +406,22 @@ export const isTask = (u: unknown): u is Task => hasProperty(u, TaskTypeId)
  */
 export const spawn: {
   /**
+   * Starts an effect as a named task that may be started again. Data-last; see the data-first form.
+   *
+   * @category constructors
+   * @since 0.1.0
+   */
+  <E2, const Within extends Duration.Input | "none" | undefined = undefined>(
+    name: string,
+    options: RestartedOptions<E2, Within>
+  ): <A, E extends E2, R>(
+    effect: Effect.Effect<A, E, R>
+  ) => Effect.Effect<
+    Task<A, E | RestartExhausted | LimitError<Within>>,
+    ScopeClosed | InvalidOption,
+    R | TaskScope
+  >
+  /**
    * Starts an effect as a named task of the scope around it, and gives its
    * handle. Data-last; see the data-first form for the whole contract.
    *
@@ -371,6 +440,21 @@ export const spawn: {
   (name: string, options?: SpawnOptions): <A, E, R>(
     effect: Effect.Effect<A, E, R>
   ) => Effect.Effect<Task<A, E | TimeLimitExceeded>, ScopeClosed | InvalidOption, R | TaskScope>
+  /**
+   * Starts an effect as a named task that may be started again. See `spawn`, and `Restart`.
+   *
+   * @category constructors
+   * @since 0.1.0
+   */
+  <A, E, R, const Within extends Duration.Input | "none" | undefined = undefined>(
+    effect: Effect.Effect<A, E, R>,
+    name: string,
+    options: RestartedOptions<E, Within>
+  ): Effect.Effect<
+    Task<A, E | RestartExhausted | LimitError<Within>>,
+    ScopeClosed | InvalidOption,
+    R | TaskScope
+  >
   /**
    * Starts an effect as a named task of the scope around it, and gives its
    * handle. See `spawn`.
@@ -399,11 +483,11 @@ export const spawn: {
   <A, E, R>(
     effect: Effect.Effect<A, E, R>,
     name: string,
-    options?: SpawnOptions
+    options?: AnyOptions<E>
   ): Effect.Effect<Task<A, E>, ScopeClosed | InvalidOption, R | TaskScope> =>
     Effect.withFiber((fiber) => {
       const context = fiber.context as Context.Context<any>
-      const spawned = spawnLimited(Context.getUnsafe(context, CurrentScope), context, effect, name, options)
+      const spawned = spawnWith(Context.getUnsafe(context, CurrentScope), context, effect, name, options)
       return handed(spawned) as Effect.Effect<Task<A, E>, ScopeClosed | InvalidOption>
     })
 )

@@ -39,12 +39,12 @@ import { now } from "./internal/clock.ts"
 import { close as closeImpl, standstills } from "./internal/close.ts"
 import { awaitQuiet, busyPaths } from "./internal/idle.ts"
 import { checkLimit } from "./internal/limit.ts"
-import { spawnLimited } from "./internal/limitedTask.ts"
 import { makeScope } from "./internal/makeScope.ts"
 import { checkName, joinPath } from "./internal/names.ts"
 import { say } from "./internal/say.ts"
 import { shown } from "./internal/shown.ts"
 import { handed, refusal, spawn as spawnImpl } from "./internal/spawn.ts"
+import { type AnyOptions, spawnWith } from "./internal/spawnWith.ts"
 import {
   allTasksOf,
   closedScope,
@@ -59,9 +59,18 @@ import {
 import { interruptAll } from "./internal/stopTask.ts"
 import { InvalidOption } from "./InvalidOption.ts"
 import { Limits } from "./Limits.ts"
+import type { RestartExhausted } from "./RestartExhausted.ts"
 import type { ScopeClosed } from "./ScopeClosed.ts"
 import { formatMillis, type ShutdownReport, stuckPaths } from "./ShutdownReport.ts"
-import type { SpawnOptions, Task, TaskEvent, TaskFailure, UnlimitedOptions } from "./Task.ts"
+import type {
+  LimitError,
+  RestartedOptions,
+  SpawnOptions,
+  Task,
+  TaskEvent,
+  TaskFailure,
+  UnlimitedOptions
+} from "./Task.ts"
 import type { TimeLimitExceeded } from "./TimeLimitExceeded.ts"
 
 /**
@@ -457,6 +466,23 @@ export const child: {
  */
 export const spawn: {
   /**
+   * Starts an effect as a named task that may be started again. Data-last, on the effect.
+   *
+   * @category operations
+   * @since 0.1.0
+   */
+  <E2, const Within extends Duration.Input | "none" | undefined = undefined>(
+    self: TaskScope,
+    name: string,
+    options: RestartedOptions<E2, Within>
+  ): <A, E extends E2, R>(
+    effect: Effect.Effect<A, E, R>
+  ) => Effect.Effect<
+    Task<A, E | RestartExhausted | LimitError<Within>>,
+    ScopeClosed | InvalidOption,
+    Exclude<R, TaskScope>
+  >
+  /**
    * Starts an effect as a named task of this scope. Data-last, on the effect.
    *
    * @category operations
@@ -474,6 +500,22 @@ export const spawn: {
   (self: TaskScope, name: string, options?: SpawnOptions): <A, E, R>(
     effect: Effect.Effect<A, E, R>
   ) => Effect.Effect<Task<A, E | TimeLimitExceeded>, ScopeClosed | InvalidOption, Exclude<R, TaskScope>>
+  /**
+   * Starts an effect as a named task that may be started again. See `spawn`, and `Restart`.
+   *
+   * @category operations
+   * @since 0.1.0
+   */
+  <A, E, R, const Within extends Duration.Input | "none" | undefined = undefined>(
+    self: TaskScope,
+    effect: Effect.Effect<A, E, R>,
+    name: string,
+    options: RestartedOptions<E, Within>
+  ): Effect.Effect<
+    Task<A, E | RestartExhausted | LimitError<Within>>,
+    ScopeClosed | InvalidOption,
+    Exclude<R, TaskScope>
+  >
   /**
    * Starts an effect as a named task of this scope. See `spawn`.
    *
@@ -501,18 +543,18 @@ export const spawn: {
 } = dual(
   (args) => Effect.isEffect(args[1]) || Effect.isEffect(args[0]),
   <A, E, R>(
-    ...args: [TaskScope, Effect.Effect<A, E, R>, string, SpawnOptions?] | [
+    ...args: [TaskScope, Effect.Effect<A, E, R>, string, AnyOptions<E>?] | [
       Effect.Effect<A, E, R>,
       TaskScope,
       string,
-      SpawnOptions?
+      AnyOptions<E>?
     ]
   ): Effect.Effect<Task<A, E>, ScopeClosed | InvalidOption, Exclude<R, TaskScope>> => {
     const [self, effect] = isTaskScope(args[0])
       ? [args[0], args[1] as Effect.Effect<A, E, R>]
       : [args[1] as TaskScope, args[0]]
     return Effect.withFiber((fiber) => {
-      const spawned = spawnLimited(impl(self), fiber.context as Context.Context<any>, effect, args[2], args[3])
+      const spawned = spawnWith(impl(self), fiber.context as Context.Context<any>, effect, args[2], args[3])
       return handed(spawned) as Effect.Effect<Task<A, E>, ScopeClosed | InvalidOption>
     })
   }
@@ -525,6 +567,11 @@ export const spawn: {
  * @since 0.1.0
  */
 export interface Spawner<in R = never> {
+  <A, E, const Within extends Duration.Input | "none" | undefined = undefined>(
+    effect: Effect.Effect<A, E, R | TaskScope>,
+    name: string,
+    options: RestartedOptions<E, Within>
+  ): Result.Result<Task<A, E | RestartExhausted | LimitError<Within>>, ScopeClosed | InvalidOption>
   <A, E>(
     effect: Effect.Effect<A, E, R | TaskScope>,
     name: string,
@@ -577,10 +624,10 @@ export const runtime = <R = never>(self: TaskScope): Effect.Effect<Spawner<R>, n
     <A, E>(
       effect: Effect.Effect<A, E, R | TaskScope>,
       name: string,
-      options?: SpawnOptions
+      options?: AnyOptions<E>
     ) => {
       const scope = impl(self)
-      const spawned = spawnLimited(scope, context as Context.Context<any>, effect, name, options)
+      const spawned = spawnWith(scope, context as Context.Context<any>, effect, name, options)
       if (spawned instanceof TaskImpl) return Result.succeed(spawned as Task<A, E>)
       say(context, "Warn", spawned.message, { scope: scope.path })
       return Result.fail(spawned)
@@ -667,8 +714,8 @@ const beginNursery = <A, E, R>(
 } => {
   const failed = Deferred.makeUnsafe<never, TaskFailed>()
   scope.nursery = true
-  scope.failureHooks.push(({ cause, path }, task) => {
-    if (task.settings.onFailure === "ignore") return
+  scope.failureHooks.push(({ cause, onFailure, path, restartsIn }) => {
+    if (onFailure === "ignore" || restartsIn !== undefined) return
     Deferred.doneUnsafe(failed, Exit.fail(new TaskFailed({ path, cause: Cause.squash(cause) })))
   })
   // The body fails to the caller, so its failure is neither logged as an error nor counted as one of a task.

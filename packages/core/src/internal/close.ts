@@ -236,7 +236,8 @@ const stackOf = ({ call }: TaskImpl): { readonly place?: string; readonly stack?
 const reportTask = (task: TaskImpl, since: number): TaskReport | undefined => {
   const { phase } = task
   if (phase._tag !== "Ended" && phase._tag !== "Abandoned") return undefined
-  const identity = { path: task.path, kind: task.kind, ...stackOf(task) }
+  const restarted = task.restarts === 0 ? {} : { restarts: task.restarts }
+  const identity = { path: task.path, kind: task.kind, ...stackOf(task), ...restarted }
   const times = { age: roundMillis(phase.at - task.startedAt), took: roundMillis(phase.at - since) }
   if (phase._tag === "Abandoned") {
     return { ...identity, outcome: "abandoned", ...times, ...(phase.place === undefined ? {} : { place: phase.place }) }
@@ -326,8 +327,11 @@ export const interruptTree = (scope: ScopeImpl, reason: string): Effect.Effect<v
 export const interruptEarly = (scope: ScopeImpl, reason: string): Effect.Effect<void> =>
   Effect.suspend(() => interruptApart(scope, earlyTasksOf(scope), reason))
 
+// What waits for a restart does not begin any more, and there is nothing to wait for.
+const isEarly = (task: TaskImpl): boolean => task.settings.early || task.supervision?.waiting !== undefined
+
 const earlyTasksOf = (scope: ScopeImpl): Array<TaskImpl> => [
-  ...(scope.earlyTasks ? tasksOf(scope).filter((task) => task.settings.early) : []),
+  ...(scope.earlyTasks ? tasksOf(scope).filter(isEarly) : []),
   ...[...scope.children].flatMap(earlyTasksOf)
 ]
 

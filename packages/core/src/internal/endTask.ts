@@ -8,7 +8,9 @@
 import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import * as Exit from "effect/Exit"
+import { RestartExhausted } from "../RestartExhausted.ts"
 import { formatMillis, type TaskOutcome } from "../ShutdownReport.ts"
+import type { OnFailure } from "../Task.ts"
 import { now } from "./clock.ts"
 import { startClose } from "./close.ts"
 import { emit, listened, say } from "./say.ts"
@@ -113,10 +115,17 @@ export const nurseryOf = (scope: ScopeImpl): ScopeImpl | undefined => {
   return undefined
 }
 
+/** What its restart policy wants counts, once that has spoken. */
+const onFailureOf = ({ settings, supervision }: TaskImpl): OnFailure =>
+  supervision?.last?.onFailure ?? settings.onFailure
+
 const consequenceOf = (task: TaskImpl): string => {
   const { owner, state } = task.scope
   if (state._tag !== "Open") return "its scope is stopping anyway"
-  switch (task.settings.onFailure) {
+  const told = task.supervision?.last?.consequence
+  if (told !== undefined) return told
+  const onFailure = onFailureOf(task)
+  switch (onFailure) {
     case "report": {
       const nursery = nurseryOf(task.scope)
       return nursery === undefined ? "everything else goes on" : `the body and the other tasks of ${nursery.path} stop`
@@ -126,7 +135,7 @@ const consequenceOf = (task: TaskImpl): string => {
     case "stopApp":
     case "stopHost":
       if (owner === undefined) return `scope ${task.scope.path} stops`
-      return task.settings.onFailure === "stopHost" && owner.host ? "the host stops" : `app ${owner.path} stops`
+      return onFailure === "stopHost" && owner.host ? "the host stops" : `app ${owner.path} stops`
   }
 }
 
@@ -141,7 +150,7 @@ export const sayFailure = (
 ): void => {
   const path = task.path
   const age = formatMillis(millis)
-  const ignored = task.settings.onFailure === "ignore"
+  const ignored = onFailureOf(task) === "ignore"
   const timedOut = timedOutIn(task, cause)
   if (timedOut !== undefined) {
     const kept = said.turn(task.scope, task.name, now(task.scope.clock))
@@ -178,13 +187,18 @@ const stillBusy = (task: TaskImpl, { left }: TimedOut): string => {
   return left ? ", and it still cleans up" : ""
 }
 
-/** Tells the failure hooks and those who read the events. */
-export const tellFailure = (task: TaskImpl, cause: Cause.Cause<unknown>, context: Context.Context<never>): void => {
+/** Tells the failure hooks and those who read the events; `restartsIn` is milliseconds. */
+export const tellFailure = (
+  task: TaskImpl,
+  cause: Cause.Cause<unknown>,
+  context: Context.Context<never>,
+  restartsIn?: number
+): void => {
   const { kind, path, scope } = task
   for (let of: ScopeImpl | undefined = scope; of !== undefined; of = of.parent) {
     for (const hook of of.failureHooks) {
       try {
-        hook({ path, kind, cause, onFailure: task.settings.onFailure }, task)
+        hook({ path, kind, cause, onFailure: onFailureOf(task), restartsIn })
       } catch (defect) {
         say(context, "Error", `A failure hook of ${of.path} threw on task ${path}; the next hook is still called`, {
           task: path
@@ -206,15 +220,23 @@ const onFailure = (
   sayFailure(task, `Task ${task.path}`, cause, at - task.startedAt, consequenceOf(task), context)
   tellFailure(task, cause, context)
   if (stopping) return
-  switch (task.settings.onFailure) {
+  const policy = onFailureOf(task)
+  switch (policy) {
     case "report":
     case "ignore":
       return
     case "stopApp":
     case "stopHost": {
-      const reason = `task ${task.path} ${timedOutIn(task, cause) === undefined ? "failed" : "timed out"}`
+      const reason = `task ${task.path} ${whatOf(task, cause)}`
       if (scope.owner === undefined) void startClose(scope, { reason })
-      else scope.owner[task.settings.onFailure](reason)
+      else scope.owner[policy](reason)
     }
   }
+}
+
+const whatOf = (task: TaskImpl, cause: Cause.Cause<unknown>): string => {
+  if (failuresOf(cause).some((failure) => errorOf(failure) instanceof RestartExhausted)) {
+    return "has used up its restarts"
+  }
+  return timedOutIn(task, cause) === undefined ? "failed" : "timed out"
 }

@@ -2,21 +2,17 @@
  * Tasks with a limit of their own, and the watch over what has none.
  */
 import * as Clock from "effect/Clock"
-import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Result from "effect/Result"
 import type { InvalidOption } from "../InvalidOption.ts"
-import type { ScopeClosed } from "../ScopeClosed.ts"
 import { formatMillis } from "../ShutdownReport.ts"
-import type { SpawnOptions } from "../Task.ts"
 import type { TimeLimitExceeded } from "../TimeLimitExceeded.ts"
 import { checkLimit } from "./limit.ts"
 import { joinPath } from "./names.ts"
 import { say } from "./say.ts"
-import { spawn } from "./spawn.ts"
 import { CurrentTask, type ScopeImpl, type TaskImpl } from "./state.ts"
 import { limited } from "./timeLimit.ts"
 
@@ -27,7 +23,7 @@ export type RunLimit = number | "none" | undefined
 export const runLimitOf = (
   scope: ScopeImpl,
   name: string,
-  options: SpawnOptions | undefined,
+  options: { readonly within?: Duration.Input | "none" | undefined } | undefined | null,
   around: number | undefined
 ): Result.Result<RunLimit, InvalidOption> => {
   const within = options?.within
@@ -35,20 +31,8 @@ export const runLimitOf = (
   return checkLimit(`within of task "${joinPath(scope.path, name, 1)}"`, within)
 }
 
-/** `spawn` with a limit, when the options have one. */
-export const spawnLimited = <A, E, R>(
-  scope: ScopeImpl,
-  context: Context.Context<R>,
-  effect: Effect.Effect<A, E, R>,
-  name: string,
-  options: SpawnOptions | undefined
-): TaskImpl<A, E | TimeLimitExceeded> | ScopeClosed | InvalidOption => {
-  const within = runLimitOf(scope, name, options, undefined)
-  if (Result.isFailure(within)) return within.failure
-  return spawn(scope, context, withinLimit(effect, within.success), name, options)
-}
-
-const withinLimit = <A, E, R>(
+/** An effect with a limit, if it has one. */
+export const withinLimit = <A, E, R>(
   effect: Effect.Effect<A, E, R>,
   limit: RunLimit
 ): Effect.Effect<A, E | TimeLimitExceeded, R> =>

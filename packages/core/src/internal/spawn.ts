@@ -43,7 +43,11 @@ const oneOf = (option: string, value: unknown, valid: ReadonlyArray<string>): In
   })
 
 /** Checks the options of a task and gives what it keeps of them. */
-export const settingsOf = (scope: ScopeImpl, name: string, options: SpawnOptions): Settings | InvalidOption => {
+export const settingsOf = (
+  scope: ScopeImpl,
+  name: string,
+  options: Omit<SpawnOptions, "within">
+): Settings | InvalidOption => {
   const task = joinPath(scope.path, name, 1)
   const onFailure = options.onFailure ?? "report"
   const early = options.stopAt === "stopping"
@@ -66,7 +70,7 @@ export const spawn = <A, E, R>(
   context: Context.Context<R>,
   effect: Effect.Effect<A, E, R>,
   name: string,
-  options: SpawnOptions | undefined,
+  options: Omit<SpawnOptions, "within"> | undefined,
   /** What the task waits for before it begins. */
   delay?: Effect.Effect<void>
 ): TaskImpl<A, E> | ScopeClosed | InvalidOption => {

@@ -78,6 +78,15 @@ export const defaultSettings: Settings = { onFailure: "report", stopWithin: unde
 // One for all tasks, so that a task that waits for no close costs no array.
 const none: ReadonlyArray<never> = []
 
+/** The restarts of a task. */
+export interface Supervision {
+  restarts: number
+  /** Since when it waits for the next one and until when, while it does. */
+  waiting: { readonly since: number; readonly until: number } | undefined
+  /** What its policy wants when it has come to its end; otherwise its settings say it. */
+  last: { readonly onFailure: OnFailure; readonly consequence: string | undefined } | undefined
+}
+
 export const TaskTypeId = "~@ambit/core/Task"
 
 export class TaskImpl<A = unknown, E = unknown> {
@@ -96,6 +105,8 @@ export class TaskImpl<A = unknown, E = unknown> {
   idlesAwaited = 0
   /** The call of a blocking function that this is, when its fiber has left it to its thread. */
   call: CallImpl | undefined = undefined
+  /** What is known of its restarts, if it has a policy for them. */
+  supervision: Supervision | undefined = undefined
   // The registry is a list through the tasks themselves: no hashing, no entry to allocate.
   previous: TaskImpl | undefined = undefined
   next: TaskImpl | undefined = undefined
@@ -137,8 +148,16 @@ export class TaskImpl<A = unknown, E = unknown> {
     switch (phase._tag) {
       case "Pending":
         return { _tag: "Pending", since: wallTimeOf(clock, this.startedAt) }
-      case "Running":
-        return { _tag: "Running", since: wallTimeOf(clock, this.startedAt) }
+      case "Running": {
+        const waiting = this.supervision?.waiting
+        return waiting === undefined
+          ? { _tag: "Running", since: wallTimeOf(clock, this.startedAt) }
+          : {
+            _tag: "Restarting",
+            since: wallTimeOf(clock, waiting.since),
+            startsAt: wallTimeOf(clock, waiting.until)
+          }
+      }
       case "Stopping":
         return { _tag: "Stopping", since: wallTimeOf(clock, phase.since), reason: phase.reason }
       case "Abandoned":
@@ -156,6 +175,10 @@ export class TaskImpl<A = unknown, E = unknown> {
           after: phase.at - this.startedAt
         }
     }
+  }
+
+  get restarts(): number {
+    return this.supervision?.restarts ?? 0
   }
 
   get await(): Effect.Effect<Exit.Exit<A, E>> {
@@ -270,7 +293,7 @@ export class ScopeImpl {
     undefined
   /** Tasks with a limit of their own; while there is none, nobody looks for them. */
   ownLimits = false
-  /** Tasks that a stop interrupts when it is announced; while there is none, nobody looks for them. */
+  /** Whether there may be tasks that a stop interrupts when it is announced: early ones, and those that wait for a restart. */
   earlyTasks = false
   /** What its tasks run on threads, or have left there. */
   firstCall: CallImpl | undefined = undefined
@@ -279,7 +302,7 @@ export class ScopeImpl {
   /** Those that are not closed, and closed ones in which something given up still runs. */
   readonly children = new Set<ScopeImpl>()
   readonly waiters = new Set<() => void>()
-  readonly failureHooks: Array<(failure: TaskFailure, task: TaskImpl) => void> = []
+  readonly failureHooks: Array<(failure: TaskFailure) => void> = []
   /** Who reads the events; nobody is `undefined`. */
   readers: Set<Reader> | undefined = undefined
   /** What happens as soon as the scope begins to stop, in the very call; nothing is `undefined`. */

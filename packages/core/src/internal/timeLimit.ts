@@ -325,7 +325,7 @@ const sayLost = (body: Fiber.Fiber<unknown, unknown>, context: Context.Context<n
 }
 
 /** What failed in the clean-up of a body that was interrupted with its caller. */
-const cleanUpOf = (exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> => {
+export const cleanUpOf = (exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> => {
   if (Exit.isSuccess(exit)) return Effect.void
   const lost = failuresOf(exit.cause)
   return lost.length === 0 ? Effect.void : Effect.failCause(Cause.fromReasons(lost) as Cause.Cause<never>)

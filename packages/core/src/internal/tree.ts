@@ -16,6 +16,7 @@ const treeTasks = (scope: ScopeImpl, most: number): Array<TreeTask> => [
     kind: task.kind,
     status: task.status._tag,
     age: now(scope.clock) - task.startedAt,
+    restarts: task.restarts,
     place: placeOf(task.fiber)
   })),
   // An app inside of an app has a line of its own.

@@ -344,8 +344,8 @@ const listen = (host: TestHostImpl): Layer.Layer<never, never, TaskScope.TaskSco
     const root = yield* TaskScope.TaskScope
     host.root = root
     yield* TaskScope.onFailure(root, (failure) => {
-      // Who ignores a failure has said what it means.
-      if (failure.onFailure !== "ignore") host.failures.push(failure)
+      // Who ignores a failure has said what it means, and what is started again has not failed for good.
+      if (failure.onFailure !== "ignore" && failure.restartsIn === undefined) host.failures.push(failure)
     })
     const note = Stream.runForEach(TaskScope.events(root), (event) =>
       Effect.sync(() => {
