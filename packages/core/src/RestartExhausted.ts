@@ -18,7 +18,7 @@ import { formatMillis } from "./ShutdownReport.ts"
  * **Example** (A task that fails again and again)
  *
  * ```ts import.meta.vitest
- * import { Restart, Task, TaskScope } from "@ambit/core"
+ * import { Restart, RestartExhausted, Task, TaskScope } from "@ambit/core"
  * import { Effect, Schedule } from "effect"
  *
  * const restart = Restart.transient({
@@ -31,8 +31,8 @@ import { formatMillis } from "./ShutdownReport.ts"
  *   return yield* Effect.flip(task.join)
  * })
  * const error = await Effect.runPromise(Effect.provide(program, TaskScope.layer("app")))
- * error._tag // => "RestartExhausted"
- * error.message // => "app/poll is not started again: it has used up its 2 restarts in 1.0 min. See its cause, or give it another budget or schedule"
+ * error instanceof RestartExhausted && error.message
+ * // => "app/poll is not started again: it has used up its 2 restarts in 1m. See its cause, or give it another budget or schedule"
  * ```
  *
  * @category errors

@@ -266,8 +266,12 @@ const checked = (
     }
   })
 
-// What the owning Effect scope does at its end: close, and let a test fail that would else have hung.
-const finalize = (scope: ScopeImpl, reason: string): Effect.Effect<void> =>
+/**
+ * What the owner of a scope does at its end: close, and let a test fail that would else have hung.
+ *
+ * @internal
+ */
+export const finalize = (scope: ScopeImpl, reason: string): Effect.Effect<void> =>
   Effect.flatMap(closeImpl(scope, { reason }), (report) =>
     standstills.has(report)
       ? Effect.die(new StoodStill({ scope: scope.path, stuck: stuckPaths(report) }))

@@ -2,7 +2,6 @@
  * Spawning with what the options put around an effect: a limit, and restarts.
  */
 import type * as Context from "effect/Context"
-import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type { InvalidOption } from "../InvalidOption.ts"

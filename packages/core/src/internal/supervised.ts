@@ -6,6 +6,7 @@
  * - Once a stop has begun, nothing is run again. (Restart.test.ts, R5)
  */
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -13,7 +14,7 @@ import * as Fiber from "effect/Fiber"
 import * as Metric from "effect/Metric"
 import type { RestartExhausted } from "../RestartExhausted.ts"
 import { formatMillis } from "../ShutdownReport.ts"
-import type { RestartReason } from "../Task.ts"
+import type { OnFailure, RestartReason } from "../Task.ts"
 import { now } from "./clock.ts"
 import { sayFailure, tellFailure } from "./endTask.ts"
 import { standsFor } from "./place.ts"
@@ -22,18 +23,25 @@ import { until } from "./runs.ts"
 import { emit, listened, say } from "./say.ts"
 import { CurrentTask, refusingScope, type Supervision, type TaskImpl } from "./state.ts"
 import { timedOutIn } from "./timedOut.ts"
-import { cleanUpOf } from "./timeLimit.ts"
+import { cleanUpOf, leaveBody, sayLost } from "./timeLimit.ts"
 import { turn } from "./turnstile.ts"
 
 /** A group has asked the run to end, so that it can start again with others. */
-export type Decision = Next | { readonly _tag: "Recalled" }
+export type Decision = Next | { readonly _tag: "Recalled"; readonly delay: number }
 
 type Again = Extract<Decision, { readonly _tag: "Again" | "Recalled" }>
 
+/** A run that has begun and not ended. */
+export interface Run {
+  readonly fiber: Fiber.Fiber<unknown, unknown>
+  /** Waits no longer for one that was interrupted. It is a task of its own from here on. */
+  readonly leave: () => void
+}
+
 /** Who says what comes after a run. */
 export interface Governor {
-  /** The run that has begun, for those who may have to end it. */
-  readonly began: (run: Fiber.Fiber<unknown, unknown>) => void
+  /** For those who may have to end the run. */
+  readonly began: (run: Run) => void
   readonly after: (exit: Exit.Exit<unknown, unknown>, took: number) => Effect.Effect<Decision>
   /** Waits until the next run may begin. */
   readonly wait: (task: TaskImpl, decision: Again) => Effect.Effect<void>
@@ -48,14 +56,24 @@ const ownRun = <A, E, R>(
 ): Effect.Effect<Exit.Exit<A, E>, never, R> =>
   Effect.callback<Exit.Exit<A, E>, never, R>((resume) => {
     const caller = Fiber.getCurrent()!
+    const startedAt = now(caller.getRef(Clock.Clock))
     const run = Effect.runForkWith(caller.context as Context.Context<R>)(effect)
     const exit = run.pollUnsafe()
     if (exit !== undefined) return resume(Effect.succeed(exit))
-    began(run)
-    standsFor.set(caller, run)
-    run.addObserver((ended) => {
+    const end = (ended: Exit.Exit<A, E>) => {
       standsFor.delete(caller)
       resume(Effect.succeed(ended))
+    }
+    standsFor.set(caller, run)
+    run.addObserver(end)
+    began({
+      fiber: run,
+      leave: () => {
+        if (run.pollUnsafe() !== undefined) return
+        leaveBody(run, caller.context, startedAt, "(old run)", "its group starts again")
+        sayLost(run, caller.context, "its group")
+        end(Exit.interrupt(caller.id))
+      }
     })
     return Effect.flatMap(Effect.andThen(Fiber.interrupt(run), Fiber.await(run)), cleanUpOf)
   })
@@ -79,7 +97,7 @@ export const supervised = <A, E, R>(
       const from = now(clock)
       return Effect.flatMap(ownRun(effect, governor), (exit) => {
         const took = now(clock) - from
-        return Effect.flatMap(Effect.andThen(turn, decide(exit, took)), (decision) => act(decision, exit, took))
+        return Effect.flatMap(Effect.andThen(turn(clock), decide(exit, took)), (decision) => act(decision, exit, took))
       })
     })
 
@@ -102,30 +120,25 @@ export const supervised = <A, E, R>(
           return exit
         case "Last": {
           const { exhausted, last } = decision
-          supervision.last = {
-            onFailure: last === "stopApp" || last === "stopHost" ? last : task.settings.onFailure,
-            consequence: governor.consequence(last)
-          }
+          supervision.last = { onFailure: policyOf(task, last), consequence: governor.consequence(last) }
           return exhausted === undefined ? exit : Effect.fail(exhausted)
         }
         case "Again":
           tellRestart(task, decision, exit, took, context)
           return again(decision)
         case "Recalled":
+          tellRecall(task, decision.delay, exit, took, context)
           return again(decision)
       }
     }
 
     const again = (decision: Again): Effect.Effect<A, E | RestartExhausted, R> => {
       const since = now(clock)
-      const delay = decision._tag === "Again" ? decision.delay : 0
-      supervision.waiting = { since, until: since + delay }
-      return Effect.flatMap(Effect.andThen(governor.wait(task, decision), turn), () => {
-        supervision.waiting = undefined
+      supervision.waiting = { since, until: since + decision.delay }
+      return Effect.flatMap(Effect.andThen(governor.wait(task, decision), turn(clock)), () => {
         // A stop that has begun meanwhile has this task among those it interrupts.
         if (refused()) return Effect.interrupt
-        supervision.restarts++
-        restartsOf(task).updateUnsafe(1, context)
+        countRestart(task, supervision)
         return run
       })
     }
@@ -133,11 +146,30 @@ export const supervised = <A, E, R>(
     return run
   })
 
-/** Waits as the schedule says. */
-export const pause = (task: TaskImpl, decision: Again): Effect.Effect<void> =>
-  decision._tag === "Recalled" ? Effect.void : until(task.scope.clock, decision.delay)
+const policyOf = (task: TaskImpl, last: Last): OnFailure => {
+  switch (last) {
+    case "giveUp":
+      return task.settings.onFailure
+    case "stopApp":
+    case "stopHost":
+      return last
+    case "escalate":
+      // The group fails with it, and is told.
+      return "ignore"
+  }
+}
 
-const restartsOf = ({ name, scope }: TaskImpl) =>
+/** Waits as the schedule says. Where there is nothing to wait for, others have their turn all the same. */
+export const pause = ({ scope }: TaskImpl, { delay }: Again): Effect.Effect<void> =>
+  delay === 0 ? Effect.yieldNow : until(scope.clock, delay)
+
+export const countRestart = (of: Pick<TaskImpl, "name" | "scope">, supervision: Supervision): void => {
+  supervision.waiting = undefined
+  supervision.restarts++
+  restartsOf(of).updateUnsafe(1, of.scope.context)
+}
+
+const restartsOf = ({ name, scope }: Pick<TaskImpl, "name" | "scope">) =>
   Metric.counter("ambit_task_restarts_total", {
     description: "Restarts of the tasks of one name",
     attributes: { scope: scope.path, task: name },
@@ -170,6 +202,24 @@ const tellRestart = (
     )
   }
   if (listened(scope)) emit(scope, { _tag: "Restarting", path, kind, reason: reasonOf(task, exit), restart, delay })
+}
+
+/** Of a task that starts again with its group. What it may have failed with on the way is not lost. */
+const tellRecall = (
+  task: TaskImpl,
+  delay: number,
+  exit: Exit.Exit<unknown, unknown>,
+  took: number,
+  context: Context.Context<never>
+): void => {
+  const { kind, path, scope } = task
+  if (Exit.isFailure(exit) && endOf(exit) === "failed") {
+    sayFailure(task, `Task ${path}`, exit.cause, took, "it starts again with its group", context)
+    tellFailure(task, exit.cause, context, delay)
+  }
+  if (listened(scope)) {
+    emit(scope, { _tag: "Restarting", path, kind, reason: "group", restart: task.restarts + 1, delay })
+  }
 }
 
 const reasonOf = (task: TaskImpl, exit: Exit.Exit<unknown, unknown>): RestartReason =>

@@ -255,10 +255,10 @@ export const limited = <A, E, R>(
     })
     const giveUp = (running: Fiber.Fiber<A, E>): void => {
       if (standsFor.get(caller) === running) standsFor.delete(caller)
-      interruptQuietly(running, caller)
+      interruptQuietly(running, caller.id)
       const left = running.pollUnsafe() === undefined
-      if (left) leaveBody(running, context, startedAt)
-      sayLost(running, context)
+      if (left) leaveBody(running, context, startedAt, "(past its limit)", "its time limit has passed")
+      sayLost(running, context, "its time limit")
       const error = exceeded(what)
       if (what.task !== undefined) keepTimedOut(error, what.task, left)
       resume(Effect.fail(error))
@@ -291,35 +291,37 @@ export const limited = <A, E, R>(
   })
 
 // An exit observer that somebody has put on the fiber may throw right here.
-const interruptQuietly = (body: Fiber.Fiber<unknown, unknown>, by: Fiber.Fiber<unknown, unknown>): void => {
+export const interruptQuietly = (body: Fiber.Fiber<unknown, unknown>, by: number | undefined): void => {
   try {
-    body.interruptUnsafe(by.id)
+    body.interruptUnsafe(by)
   } catch (defect) {
-    say(by.context, "Error", "An exit observer on a fiber with a time limit threw", {}, Cause.die(defect))
+    say(body.context, "Error", "An exit observer on a fiber that was interrupted threw", {}, Cause.die(defect))
   }
 }
 
-const leaveBody = (
+/** Makes a task of what was interrupted and has not ended. */
+export const leaveBody = (
   body: Fiber.Fiber<unknown, unknown>,
   context: Context.Context<never>,
-  startedAt: number
+  startedAt: number,
+  name: string,
+  reason: string
 ): void => {
   const scope = scopeIn(context)
   if (scope === undefined) return
   const taskPath = Context.get(context, CurrentTask)?.path ?? scope.path
   const ending = Effect.andThen(Fiber.await(body), Effect.interrupt)
-  const work = { scope, taskPath, name: "(past its limit)", context, startedAt }
-  const task = leaveBehind(work, "its time limit has passed", ending)
+  const task = leaveBehind({ scope, taskPath, name, context, startedAt }, reason, ending)
   if (task !== undefined) standsFor.set(task.fiber, body)
 }
 
 // Nobody gets what fails from here on.
-const sayLost = (body: Fiber.Fiber<unknown, unknown>, context: Context.Context<never>): void => {
+export const sayLost = (body: Fiber.Fiber<unknown, unknown>, context: Context.Context<never>, by: string): void => {
   body.addObserver((exit) => {
     if (Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause)) return
     const task = Context.get(context, CurrentTask)?.path
     const where = task === undefined ? "" : ` in task ${task}`
-    const message = `What was interrupted by its time limit${where} has failed, and nobody waits for it any more`
+    const message = `What was interrupted by ${by}${where} has failed, and nobody waits for it any more`
     say(context, "Warn", message, task === undefined ? {} : { task }, exit.cause)
   })
 }
