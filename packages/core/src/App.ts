@@ -22,13 +22,11 @@ import {
   CurrentApp as CurrentAppKey,
   endTasksOf,
   outerOf,
-  restart as restartImpl,
-  start as startImpl,
-  startAgain,
-  stop as stopImpl,
+  stopForGood,
   stopOthers,
   unbind
 } from "./internal/app.ts"
+import { fail, restart as restartImpl, startAgain, startFirst } from "./internal/appRestart.ts"
 import { wallTimeOf } from "./internal/clock.ts"
 import { standstills } from "./internal/close.ts"
 import { CurrentHost } from "./internal/host.ts"
@@ -36,10 +34,12 @@ import { resolveLimits } from "./internal/limit.ts"
 import { ownMemoMap } from "./internal/memo.ts"
 import { checkName, joinPath } from "./internal/names.ts"
 import { outsideOfTasks, registerHook } from "./internal/registerHook.ts"
+import { alone, checkRestart, Restarter } from "./internal/restart.ts"
 import { shown } from "./internal/shown.ts"
 import { CurrentScope } from "./internal/state.ts"
 import { InvalidOption } from "./InvalidOption.ts"
 import { around, type Limits, names } from "./Limits.ts"
+import type { Restart } from "./Restart.ts"
 import type { ScopeClosed } from "./ScopeClosed.ts"
 import { type ShutdownReport, stuckPaths } from "./ShutdownReport.ts"
 import { StoodStill, type TaskScope } from "./TaskScope.ts"
@@ -87,7 +87,7 @@ export type AppState =
 export const CurrentApp: Context.Service<App, App> = CurrentAppKey as unknown as Context.Service<App, App>
 
 /**
- * The limits of one app. What is not given follows the `Limits`.
+ * The limits of one app, and its restart policy. Limits that are not given follow the `Limits`.
  *
  * **Details**
  *
@@ -98,6 +98,8 @@ export const CurrentApp: Context.Service<App, App> = CurrentAppKey as unknown as
  * - `drain`: the wait for foreground tasks, 2 seconds by default; `"none"` for no wait.
  * - `taskStopWithin`: from the interrupt of the tasks to giving them up, 5 seconds
  *   by default.
+ * - `restart`: what becomes of the app when its start fails, or when a failure in it stops it (`stopApp`): its policy may start it
+ *   again, with all that depend on it. None by default. An app that somebody stops by hand stays down. See `Restart`.
  *
  * @category models
  * @since 0.1.0
@@ -107,6 +109,7 @@ export interface AppOptions {
   readonly stopWithin?: Duration.Input | undefined
   readonly drain?: Duration.Input | "none" | undefined
   readonly taskStopWithin?: Duration.Input | undefined
+  readonly restart?: Restart | undefined
 }
 
 /**
@@ -230,7 +233,7 @@ export const layer: {
     Effect.gen(function*() {
       const made = yield* make(name, start as Layer.Layer<any>, options, app, memoMap)
       yield* register(made, memoMap, scope)
-      return (yield* startImpl(made)) as Context.Context<any>
+      return (yield* startFirst(made)) as Context.Context<any>
     })
   )
   // The look for a cycle comes before the memo map, where a layer that builds itself would wait for itself.
@@ -287,12 +290,18 @@ const make = (
       })
     }
     const limits = yield* Effect.fromResult(limitsOf(path, options ?? {}, yield* around))
+    const clock = yield* Clock.Clock
+    const policy = options?.restart === undefined
+      ? undefined
+      : yield* Effect.fromResult(checkRestart(`app "${path}"`, options.restart, alone))
     const app: AppImpl = new AppImpl({
       name,
       path,
       parent,
       host: Context.getOrUndefined(context, CurrentHost),
-      clock: yield* Clock.Clock,
+      clock,
+      restarter: policy && new Restarter(policy, path, clock),
+      fail,
       limits,
       ownStop: options?.stopWithin === undefined ? undefined : limits.appStop,
       context,
@@ -357,7 +366,7 @@ const reasonAround = (app: AppImpl): string | undefined =>
   app.parent?.state._tag === "Stopping" ? app.parent.state.reason : undefined
 
 const stopAtLast = (app: AppImpl): Effect.Effect<void> =>
-  Effect.flatMap(stopImpl(app, reasonAround(app) ?? "its layer was closed"), (report) =>
+  Effect.flatMap(stopForGood(app, reasonAround(app) ?? "its layer was closed"), (report) =>
     // A host tells the standstill of all its apps itself.
     standstills.has(report) && app.host === undefined
       ? Effect.die(new StoodStill({ scope: app.path, stuck: stuckPaths(report) }))
@@ -539,7 +548,7 @@ export const stop: {
 } = dual(
   (args) => isApp(args[0]),
   (self: App, reason?: string): Effect.Effect<ShutdownReport> =>
-    Effect.suspend(() => stopImpl(impl(self), shown(reason ?? "stopped by hand")))
+    Effect.suspend(() => stopForGood(impl(self), shown(reason ?? "stopped by hand")))
 )
 
 // What is no app may come out of a look-up that found none.

@@ -304,6 +304,8 @@ export interface TreeCall {
 export interface TreeApp {
   readonly path: string
   readonly state: Lowercase<AppState["_tag"]>
+  /** How often its policy has started it again. */
+  readonly restarts: number
   readonly dependsOn: ReadonlyArray<string>
   readonly tasks: ReadonlyArray<TreeTask>
   readonly calls: ReadonlyArray<TreeCall>

@@ -165,7 +165,8 @@ export interface HookReport extends Schema.Schema.Type<typeof HookReport> {}
  * **Details**
  *
  * `resources` tells what became of the finalizers of the app's own resources.
- * `stopped` means that everything ended in time, whether or not a finalizer failed. `took` and `budget` are
+ * `stopped` means that everything ended in time, whether or not a finalizer failed. `restarts` is how often its policy has
+ * started it again, if ever. `took` and `budget` are
  * milliseconds.
  *
  * @category models
@@ -178,7 +179,8 @@ export const AppReport = Schema.Struct({
   took: Schema.Finite,
   budget: Schema.Finite,
   place: Schema.optionalKey(Schema.String),
-  error: Schema.optionalKey(Schema.String)
+  error: Schema.optionalKey(Schema.String),
+  restarts: Schema.optionalKey(Schema.Int)
 })
 
 /**
@@ -347,12 +349,12 @@ interface Row {
 }
 
 const rowsOf = (self: ShutdownReport): Array<Row> => [
-  ...self.apps.map((app) => ({ what: "app", ...app, where: app.error ?? app.place })),
+  ...self.apps.map((app) => ({ what: "app", ...app, where: whereOf(app) })),
   ...self.hooks.map((hook) => ({ what: "hook", ...hook, where: hook.error ?? hook.place })),
   ...self.tasks.map((task) => ({ what: task.kind, ...task, where: whereOf(task) }))
 ]
 
-const whereOf = ({ error, place, restarts }: TaskReport): string | undefined => {
+const whereOf = ({ error, place, restarts }: TaskReport | AppReport): string | undefined => {
   if (restarts === undefined) return error ?? place
   const times = `${restarts} ${restarts === 1 ? "restart" : "restarts"}`
   return [times, error ?? place ?? []].flat().join("; ")

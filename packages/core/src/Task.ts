@@ -292,7 +292,7 @@ export type RestartReason = "failed" | "timedOut" | "returned" | "interrupted" |
  *   before it.
  * - `Stopping`: a task was asked to stop. `Abandoned`: it did not in time.
  * - `ScopeStopping` and `ScopeClosed` tell the same of a scope.
- * - `AppState` tells every change of the state of an app.
+ * - `AppState` tells every change of the state of an app, `AppRestarting` that its policy starts it again, `delay` milliseconds later.
  * - `StopPhase` tells that the stop of a host has reached a phase; see `Shutdown`.
  *
  * @category models
@@ -339,6 +339,7 @@ export type TaskEvent =
     readonly path: string
     readonly state: "starting" | "ready" | "stopping" | "stopped" | "failed"
   }
+  | { readonly _tag: "AppRestarting"; readonly path: string; readonly restart: number; readonly delay: number }
   | { readonly _tag: "StopPhase"; readonly path: string; readonly phase: StopPhase }
 
 /**

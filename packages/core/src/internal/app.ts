@@ -56,8 +56,9 @@ import { type AnyLayer, isBuiltBy } from "./memo.ts"
 import { type Share, shares } from "./pace.ts"
 import { phaseLimitOf } from "./phases.ts"
 import { placeOf } from "./place.ts"
+import type { Restarter } from "./restart.ts"
 import { emit, endEvents, listened, say } from "./say.ts"
-import { shown, shownCause } from "./shown.ts"
+import { shownCause } from "./shown.ts"
 import { spawn } from "./spawn.ts"
 import {
   CurrentScope,
@@ -102,7 +103,7 @@ export interface Stop {
 }
 
 export type AppPhase =
-  /** Built, and what it depends on is starting again. */
+  /** Built, and what it depends on is starting again; or it has failed, and starts again after a while. */
   | { readonly _tag: "Waiting"; readonly since: number }
   | { readonly _tag: "Starting"; readonly since: number; readonly life: Life; readonly ended: Deferred.Deferred<void> }
   | { readonly _tag: "Ready"; readonly since: number; readonly life: Life }
@@ -111,11 +112,20 @@ export type AppPhase =
   | { readonly _tag: "Failed"; readonly error: unknown; readonly report: ShutdownReport }
 
 /** A restart of an app, with all that depend on it. */
-interface Restart {
+export interface Restart {
   /** Those whose new start has not begun. */
   readonly waiting: Set<AppImpl>
   readonly failures: Array<StartFailed>
+  /** Waits for the stop that comes first. */
+  readonly stopped: Effect.Effect<ShutdownReport>
   readonly done: Deferred.Deferred<void>
+}
+
+/** The wait of an app that has failed, for its next start. */
+export interface Backoff {
+  /** Ends it, to start now, or not at all. */
+  readonly end: (start: boolean) => void
+  readonly ended: Deferred.Deferred<boolean>
 }
 
 /** What an app leaves in the context it provides. That is how the apps that depend on it are known. */
@@ -149,6 +159,14 @@ export class AppImpl {
   /** The stop that waits for the dependents to go first; nothing may start on the app any more. */
   leaving: Fiber.Fiber<ShutdownReport> | undefined = undefined
   restart: Restart | undefined = undefined
+  /** What says whether it starts again when it has failed; nobody does without a policy. */
+  readonly restarter: Restarter | undefined
+  /** How often its policy has started it again. */
+  restarts = 0
+  /** Its wait for that, while it lasts. */
+  backoff: Backoff | undefined = undefined
+  /** Stops it, since something in it has failed. It begins in the very call. */
+  readonly fail: (app: AppImpl, reason: string, cause: Cause.Cause<unknown>) => void
   /** Whether its layer was closed. */
   gone = false
 
@@ -162,6 +180,8 @@ export class AppImpl {
     readonly ownStop: number | undefined
     readonly context: Context.Context<never>
     readonly build: (life: Life) => Effect.Effect<Context.Context<never>, unknown>
+    readonly restarter: Restarter | undefined
+    readonly fail: (app: AppImpl, reason: string, cause: Cause.Cause<unknown>) => void
   }) {
     this.name = options.name
     this.path = options.path
@@ -172,6 +192,8 @@ export class AppImpl {
     this.ownStop = options.ownStop
     this.context = options.context
     this.build = options.build
+    this.restarter = options.restarter
+    this.fail = options.fail
     this.phase = { _tag: "Waiting", since: now(options.clock) }
   }
 }
@@ -188,7 +210,7 @@ export const stateNames = {
 } as const
 
 // The events of an app rise from the scope around it, so that they outlive its own.
-const move = (app: AppImpl, phase: AppPhase, scope: ScopeImpl | undefined): void => {
+export const move = (app: AppImpl, phase: AppPhase, scope: ScopeImpl | undefined): void => {
   if (app.phase._tag === "Starting") Deferred.doneUnsafe(app.phase.ended, Effect.void)
   app.phase = phase
   if (scope !== undefined && listened(scope)) {
@@ -197,7 +219,7 @@ const move = (app: AppImpl, phase: AppPhase, scope: ScopeImpl | undefined): void
   app.host?.changed()
 }
 
-const isAlive = (app: AppImpl): boolean => lifeOf(app) !== undefined
+export const isAlive = (app: AppImpl): boolean => lifeOf(app) !== undefined
 
 /** Whether other apps can start on it. */
 const runs = (app: AppImpl): boolean => app.phase._tag === "Ready" && app.leaving === undefined
@@ -265,7 +287,7 @@ const aroundDependsOn = (app: AppImpl, dependency: AppImpl): boolean => {
 }
 
 /** An app and all that depend on it and live, dependents first. */
-const withDependents = (app: AppImpl): ReadonlyArray<AppImpl> => {
+export const withDependents = (app: AppImpl): ReadonlyArray<AppImpl> => {
   const order = new Set<AppImpl>()
   const visit = (at: AppImpl) => {
     for (const dependent of at.dependents) {
@@ -282,11 +304,9 @@ const withDependents = (app: AppImpl): ReadonlyArray<AppImpl> => {
 // -----------------------------------------------------------------------------
 
 const makeLife = (app: AppImpl): Life => {
-  const stopApp = (reason: string) => {
-    Effect.runForkWith(app.context)(stop(app, reason))
-  }
+  const stopApp = (reason: string, cause: Cause.Cause<unknown>) => app.fail(app, reason, cause)
   const stopHost = (reason: string) => {
-    if (app.host === undefined) stopApp(reason)
+    if (app.host === undefined) Effect.runForkWith(app.context)(stop(app, reason))
     else app.host.requestStop({ reason, exitCode: undefined, failed: true })
   }
   const scope = makeScope({
@@ -300,14 +320,14 @@ const makeLife = (app: AppImpl): Life => {
     defaultForeground: false,
     apart: false
   })
-  scope.stop = (reason) => stop(app, reason)
+  scope.stop = (reason) => stopForGood(app, reason)
   return { scope, resources: EffectScope.makeUnsafe(), hooks: [], phaseHooks: [], failure: undefined }
 }
 
 /** The name of the task that runs the start effect. */
 const startName = "(start)"
 
-const refuse = (app: AppImpl, problem: string): Effect.Effect<never, StartFailed> =>
+export const refuse = (app: AppImpl, problem: string): Effect.Effect<never, StartFailed> =>
   Effect.fail(new StartFailed({ app: app.path, problem }))
 
 /** The restart that is going to start the app. */
@@ -409,7 +429,8 @@ const stopFailed = (app: AppImpl, life: Life, cause: Cause.Cause<unknown>): Effe
   Effect.suspend(() => {
     if (life.failure === undefined && !Cause.hasInterruptsOnly(cause)) {
       life.failure = cause
-      app.host?.startFailed(cause, app)
+      // One that is to start again has not failed for good.
+      if (app.restarter === undefined) app.host?.startFailed(cause, app)
     }
     return stop(app, "its start failed")
   })
@@ -503,6 +524,12 @@ const planOf = (app: AppImpl, life: Life, alone: boolean): Budget => {
 const millisOf = (life: Life, { deadline, from, since }: Budget): number =>
   budgetOf(life.scope.pace, since, from, deadline)
 
+/** `stop`, when somebody wants it to be stopped: then its policy does not start it again. */
+export const stopForGood = (app: AppImpl, reason: string): Effect.Effect<ShutdownReport> => {
+  app.backoff?.end(false)
+  return stop(app, reason)
+}
+
 /**
  * Begins the stop in this very call, and gives the wait for it. Apps that depend
  * on this one go first, while it still works for them.
@@ -563,7 +590,7 @@ const beginAlone = (app: AppImpl, reason: string): Effect.Effect<ShutdownReport>
  * for: a task of the app or of one that depends on it leaves with the others, a
  * hook or a finalizer gets what is known by now.
  */
-const waitFor = (app: AppImpl) => {
+export const waitFor = (app: AppImpl) => {
   const scopes = withDependents(app).flatMap((one) => lifeOf(one)?.scope ?? []).toReversed()
   return <E>(done: Effect.Effect<ShutdownReport, E>): Effect.Effect<ShutdownReport, E> =>
     Effect.withFiber((fiber) => {
@@ -689,6 +716,7 @@ const reportOf = (
 ): ShutdownReport => {
   const took = roundMillis(now(app.clock) - budget.since)
   const whole = millisOf(life, budget)
+  const restarts = app.restarts === 0 ? {} : { restarts: app.restarts }
   const own = (line: Pick<AppReport, "outcome" | "error">): ShutdownReport =>
     makeLazily(
       {
@@ -698,7 +726,7 @@ const reportOf = (
         took,
         budget: whole,
         hooks: [...hooks, ...closed.hooks],
-        apps: [{ path: app.path, took, budget: whole, ...released, ...line }, ...closed.apps]
+        apps: [{ path: app.path, took, budget: whole, ...released, ...restarts, ...line }, ...closed.apps]
       },
       () => closed.tasks,
       countsOf(closed)
@@ -770,79 +798,3 @@ const release = (
     say(app.context, "Error", `A finalizer of app ${app.path} failed; the stop goes on`, { app: app.path }, exit.cause)
     return { resources: "failed" as const, error: shownCause(exit.cause) }
   })
-
-// -----------------------------------------------------------------------------
-// Again
-// -----------------------------------------------------------------------------
-
-const startFailure = (app: AppImpl, cause: Cause.Cause<unknown>): StartFailed => {
-  const error = Cause.squash(cause)
-  if (error instanceof StartFailed) return error
-  const problem = error instanceof StartTimeout ? error.message : `its start failed with ${shown(error)}. See its cause`
-  return new StartFailed({ app: app.path, problem, cause: error })
-}
-
-// Whatever keeps an app from starting is a typed error, so that a supervisor can go on.
-const startTyped = (app: AppImpl): Effect.Effect<void, StartFailed> =>
-  Effect.asVoid(Effect.catchCause(start(app), (cause) =>
-    Cause.hasInterruptsOnly(cause)
-      ? Effect.failCause(cause as Cause.Cause<never>)
-      : Effect.fail(startFailure(app, cause))))
-
-/** Starts an app that was stopped. */
-export const startAgain = (app: AppImpl): Effect.Effect<void, StartFailed> =>
-  Effect.suspend(() => {
-    if (app.phase._tag === "Stopping") return refuse(app, "it is stopping. Wait for that with App.stop")
-    return isAlive(app) ? refuse(app, "it runs already. Stop it first") : startTyped(app)
-  })
-
-/** Stops an app and starts it again, with all that depend on it. Two who ask at the same time get the same restart. */
-export const restart = (app: AppImpl): Effect.Effect<ShutdownReport, StartFailed> =>
-  Effect.suspend(() => {
-    const order = withDependents(app)
-    const running = order.find((one) => one.restart !== undefined)?.restart
-    if (running !== undefined && !running.waiting.has(app)) {
-      return Effect.andThen(Deferred.await(running.done), restart(app))
-    }
-    const waiting = waitFor(app)
-    const current = running ?? beginRestart(app, order)
-    const stopped = stop(app, "restart")
-    return waiting(Effect.gen(function*() {
-      const report = yield* stopped
-      yield* Deferred.await(current.done)
-      const [first, ...others] = current.failures.filter((failure) => order.some((one) => one.path === failure.app))
-      if (first === undefined) return report
-      if (others.length === 0) return yield* first
-      return yield* new StartFailed({
-        app: first.app,
-        problem: [first.problem, ...others.map((other) => other.message)].join("; "),
-        ...(first.cause === undefined ? {} : { cause: first.cause })
-      })
-    }))
-  })
-
-// In a fiber of its own: once the apps are stopped, no interruption of whoever asked leaves them so.
-const beginRestart = (app: AppImpl, order: ReadonlyArray<AppImpl>): Restart => {
-  const current: Restart = { waiting: new Set(order), failures: [], done: Deferred.makeUnsafe() }
-  for (const one of order) one.restart = current
-  const stopped = stop(app, "restart")
-  Effect.runForkWith(app.context)(
-    Effect.gen(function*() {
-      yield* stopped
-      for (const next of order.toReversed()) {
-        current.waiting.delete(next)
-        const exit = yield* Effect.exit(startTyped(next))
-        if (Exit.isSuccess(exit)) continue
-        const failure = startFailure(next, exit.cause)
-        current.failures.push(failure)
-        // What the end of its host or layer overtakes is not missed.
-        if (next.gone || (next.parent !== undefined && next.parent.state._tag !== "Open")) continue
-        say(app.context, "Error", `${failure.message}; it stays down`, { app: next.path }, exit.cause)
-      }
-    }).pipe(Effect.ensuring(Effect.sync(() => {
-      for (const one of order) one.restart = undefined
-      Deferred.doneUnsafe(current.done, Effect.void)
-    })))
-  )
-  return current
-}

@@ -229,7 +229,7 @@ const onFailure = (
     case "stopHost": {
       const reason = `task ${task.path} ${whatOf(task, cause)}`
       if (scope.owner === undefined) void startClose(scope, { reason })
-      else scope.owner[policy](reason)
+      else scope.owner[policy](reason, cause)
     }
   }
 }

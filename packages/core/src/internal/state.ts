@@ -12,6 +12,7 @@
  * - A scope stays among the children of its parent until it is closed and nothing
  *   in it runs any more: what was given up stays listed. (TaskScope.close.test.ts)
  */
+import type * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import type * as Deferred from "effect/Deferred"
@@ -248,8 +249,8 @@ export interface Owner {
   readonly path: string
   /** Whether there is a host to stop. */
   readonly host: boolean
-  readonly stopApp: (reason: string) => void
-  readonly stopHost: (reason: string) => void
+  readonly stopApp: (reason: string, cause: Cause.Cause<unknown>) => void
+  readonly stopHost: (reason: string, cause: Cause.Cause<unknown>) => void
 }
 
 /** Who is told the events of a scope, in the very call, and its end. It never throws. */

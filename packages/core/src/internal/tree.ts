@@ -39,6 +39,7 @@ const treeCalls = (scope: ScopeImpl): Array<TreeCall> => [
 const treeApp = (app: AppImpl, most: number): TreeApp => ({
   path: app.path,
   state: stateNames[app.phase._tag],
+  restarts: app.restarts,
   dependsOn: [...app.dependencies].map((dependency) => dependency.path),
   tasks: scopesOf(app).flatMap((scope) => treeTasks(scope, most)),
   calls: scopesOf(app).flatMap(treeCalls)

@@ -1,0 +1,295 @@
+/**
+ * Starting an app again: by hand, with what depends on it, or since it has failed and its policy says so.
+ *
+ * An app that has failed goes Stopping → Waiting (the pause of its policy) → Starting. What ends the pause is its end, a start
+ * by hand, or a stop.
+ *
+ * Invariants
+ * - Of an app there is one restart at a time; who comes second gets the same one. (App.restart.test.ts)
+ * - A stop that somebody else asks for is never undone by a policy. (App.policy.test.ts)
+ */
+import * as Cause from "effect/Cause"
+import type * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Metric from "effect/Metric"
+import { StartFailed, StartTimeout } from "../AppError.ts"
+import { formatMillis, type ShutdownReport } from "../ShutdownReport.ts"
+import {
+  type AppImpl,
+  type Backoff,
+  isAlive,
+  move,
+  refuse,
+  type Restart,
+  start,
+  stop,
+  waitFor,
+  withDependents
+} from "./app.ts"
+import { now } from "./clock.ts"
+import type { Next, Restarter } from "./restart.ts"
+import { until } from "./runs.ts"
+import { emit, listened, say } from "./say.ts"
+import { shown } from "./shown.ts"
+
+const startFailure = (app: AppImpl, cause: Cause.Cause<unknown>): StartFailed => {
+  const error = Cause.squash(cause)
+  if (error instanceof StartFailed) return error
+  const problem = error instanceof StartTimeout ? error.message : `its start failed with ${shown(error)}. See its cause`
+  return new StartFailed({ app: app.path, problem, cause: error })
+}
+
+// Whatever keeps an app from starting is a typed error, so that a supervisor can go on.
+const startTyped = (app: AppImpl): Effect.Effect<void, StartFailed> =>
+  Effect.asVoid(Effect.catchCause(start(app), (cause) =>
+    Cause.hasInterruptsOnly(cause)
+      ? Effect.failCause(cause as Cause.Cause<never>)
+      : Effect.fail(startFailure(app, cause))))
+
+/** Starts an app that was stopped. One that waits for its next start gets it now. */
+export const startAgain = (app: AppImpl): Effect.Effect<void, StartFailed> =>
+  Effect.suspend(() => {
+    const { backoff, phase } = app
+    if (phase._tag === "Stopping") return refuse(app, "it is stopping. Wait for that with App.stop")
+    if (isAlive(app)) return refuse(app, "it runs already. Stop it first")
+    if (backoff === undefined || app.restart === undefined) return startTyped(app)
+    const { done } = app.restart
+    backoff.end(true)
+    return Effect.flatMap(Deferred.await(done), () =>
+      isAlive(app) ? Effect.void : refuse(app, "it failed again. See the log"))
+  })
+
+/** Stops an app and starts it again, with all that depend on it. Two who ask at the same time get the same restart. */
+export const restart = (app: AppImpl): Effect.Effect<ShutdownReport, StartFailed> =>
+  Effect.suspend(() => {
+    const order = withDependents(app)
+    const running = order.find((one) => one.restart !== undefined)?.restart
+    if (running !== undefined && !running.waiting.has(app)) {
+      return Effect.andThen(Deferred.await(running.done), restart(app))
+    }
+    const waiting = waitFor(app)
+    const current = running ?? restartNow(app, order)
+    app.backoff?.end(true)
+    const stopped = app.backoff === undefined ? stop(app, "restart") : current.stopped
+    return waiting(Effect.gen(function*() {
+      const report = yield* stopped
+      yield* Deferred.await(current.done)
+      yield* firstOf(current.failures, order) ?? Effect.void
+      return report
+    }))
+  })
+
+/** The failures of some of the apps as one. */
+const firstOf = (failures: ReadonlyArray<StartFailed>, apps: ReadonlyArray<AppImpl>): StartFailed | undefined => {
+  const [first, ...others] = failures.filter((failure) => apps.some((one) => one.path === failure.app))
+  if (first === undefined || others.length === 0) return first
+  return new StartFailed({
+    app: first.app,
+    problem: [first.problem, ...others.map((other) => other.message)].join("; "),
+    ...(first.cause === undefined ? {} : { cause: first.cause })
+  })
+}
+
+const restartNow = (app: AppImpl, order: ReadonlyArray<AppImpl>): Restart =>
+  begin(app, order, "restart", (current) => startInOrder(current, order.toReversed()))
+
+/** Begins a restart: the stop in this very call, and then what starts them. */
+const begin = (
+  app: AppImpl,
+  order: ReadonlyArray<AppImpl>,
+  reason: string,
+  startThem: (current: Restart) => Effect.Effect<unknown>
+): Restart => {
+  const report = Deferred.makeUnsafe<ShutdownReport>()
+  // Before the stop, so that who starts on them meanwhile waits.
+  const current = enter(order, Deferred.await(report))
+  const stopped = stop(app, reason)
+  // In a fiber of its own: once the apps are stopped, no interruption of whoever asked leaves them so.
+  Effect.runForkWith(app.context)(
+    Effect.flatMap(stopped, (ended) => {
+      Deferred.doneUnsafe(report, Effect.succeed(ended))
+      return startThem(current)
+    }).pipe(Effect.ensuring(leave(current, order)))
+  )
+  return current
+}
+
+const enter = (apps: ReadonlyArray<AppImpl>, stopped: Effect.Effect<ShutdownReport>): Restart => {
+  const current: Restart = { waiting: new Set(apps), failures: [], stopped, done: Deferred.makeUnsafe() }
+  for (const app of apps) app.restart = current
+  return current
+}
+
+const leave = (current: Restart, apps: ReadonlyArray<AppImpl>): Effect.Effect<void> =>
+  Effect.sync(() => {
+    for (const app of apps) if (app.restart === current) app.restart = undefined
+    Deferred.doneUnsafe(current.done, Effect.void)
+  })
+
+/** What the end of its host or layer overtakes is not missed. */
+const isOvertaken = (app: AppImpl): boolean =>
+  app.gone || (app.parent !== undefined && app.parent.state._tag !== "Open")
+
+const startInOrder = (current: Restart, apps: ReadonlyArray<AppImpl>): Effect.Effect<void> =>
+  Effect.gen(function*() {
+    for (const next of apps) {
+      current.waiting.delete(next)
+      const exit = yield* Effect.exit(startTyped(next))
+      if (Exit.isSuccess(exit)) continue
+      const failure = startFailure(next, exit.cause)
+      current.failures.push(failure)
+      if (isOvertaken(next)) continue
+      if (next.restarter !== undefined && next.phase._tag === "Failed") {
+        Effect.runForkWith(next.context)(recoverAlone(next, next.restarter, Exit.failCause(exit.cause), false))
+        continue
+      }
+      say(next.context, "Error", `${failure.message}; it stays down`, { app: next.path }, exit.cause)
+    }
+  })
+
+// -----------------------------------------------------------------------------
+// By policy
+// -----------------------------------------------------------------------------
+
+/** Stops an app since something in it has failed. With a policy it starts again, and so do those that depend on it. */
+export const fail = (app: AppImpl, reason: string, cause: Cause.Cause<unknown>): void => {
+  const { phase, restarter } = app
+  if (restarter === undefined || isOvertaken(app) || !("life" in phase)) {
+    Effect.runForkWith(app.context)(stop(app, reason))
+    return
+  }
+  if (phase._tag === "Stopping") return
+  phase.life.failure ??= cause
+  // Whoever starts it sees that it has failed.
+  if (phase._tag === "Starting" || app.restart !== undefined || app.leaving !== undefined) {
+    Effect.runForkWith(app.context)(stop(app, reason))
+    return
+  }
+  const took = now(app.clock) - phase.since
+  const order = withDependents(app)
+  app.backoff = makeBackoff()
+  begin(
+    app,
+    order,
+    reason,
+    (current) =>
+      Effect.flatMap(
+        recover(app, restarter, { exit: Exit.failCause(cause), took, reason }, current),
+        (exit) => Exit.isSuccess(exit) ? startInOrder(current, order.toReversed().slice(1)) : Effect.void
+      )
+  )
+}
+
+/** Starts an app for the first time. One with a policy is tried again. */
+export const startFirst = (app: AppImpl): Effect.Effect<Context.Context<never>, unknown> => {
+  const { restarter } = app
+  if (restarter === undefined) return start(app)
+  return Effect.gen(function*() {
+    const exit = yield* Effect.exit(start(app))
+    if (Exit.isSuccess(exit) || app.phase._tag !== "Failed") return yield* exit
+    const last = yield* recoverAlone(app, restarter, exit, true)
+    if (Exit.isFailure(last) && app.phase._tag === "Failed") app.host?.startFailed(last.cause, app)
+    return yield* last
+  })
+}
+
+const recoverAlone = (app: AppImpl, restarter: Restarter, exit: Started, first: boolean): Effect.Effect<Started> =>
+  Effect.suspend(() => {
+    const current = enter([app], stop(app, "its start failed"))
+    const failed = { exit, took: 0, reason: undefined }
+    return Effect.ensuring(recover(app, restarter, failed, current, first), leave(current, [app]))
+  })
+
+const makeBackoff = (): Backoff => {
+  const ended = Deferred.makeUnsafe<boolean>()
+  return { ended, end: (start) => void Deferred.doneUnsafe(ended, Effect.succeed(start)) }
+}
+
+type Started = Exit.Exit<Context.Context<never>, unknown>
+
+/** The end of an app: with which cause, how long it had been ready, and for which reason it was stopped, if it had started. */
+interface Failed {
+  readonly exit: Started
+  readonly took: number
+  readonly reason: string | undefined
+}
+
+/** Starts an app that has failed, as late and as often as its policy says. Gives how its last start has ended. */
+const recover = (
+  app: AppImpl,
+  restarter: Restarter,
+  failed: Failed,
+  current: Restart,
+  /** Whether it has never been ready, and its layer waits for that. */
+  first = false
+): Effect.Effect<Started> =>
+  Effect.gen(function*() {
+    let last = failed
+    while (!isOvertaken(app)) {
+      const backoff = app.backoff ??= makeBackoff()
+      const next = yield* restarter.next(last.exit, last.took)
+      if (next._tag !== "Again") {
+        giveUp(app, next, first)
+        break
+      }
+      tellRestart(app, next, last)
+      move(app, { _tag: "Waiting", since: now(app.clock) }, app.parent)
+      const waiting = app.phase
+      const startIt = yield* Effect.raceFirst(Effect.as(pause(app, next.delay), true), Deferred.await(backoff.ended))
+      // Somebody may have stopped or started it meanwhile.
+      if (!startIt || app.phase !== waiting || isOvertaken(app)) break
+      app.backoff = undefined
+      app.restarts++
+      restartsOf(app).updateUnsafe(1, app.context)
+      current.waiting.delete(app)
+      last = { exit: yield* Effect.exit(start(app)), took: 0, reason: undefined }
+      if (Exit.isSuccess(last.exit) || app.phase._tag !== "Failed") break
+      current.waiting.add(app)
+    }
+    app.backoff = undefined
+    return last.exit
+  })
+
+/** Waits, and gives others their turn where there is nothing to wait for. */
+const pause = ({ clock }: AppImpl, delay: number): Effect.Effect<void> =>
+  delay === 0 ? Effect.yieldNow : until(clock, delay)
+
+const restartsOf = ({ path }: AppImpl) =>
+  Metric.counter("ambit_app_restarts_total", {
+    description: "Restarts of an app by its policy",
+    attributes: { app: path },
+    incremental: true
+  })
+
+const tellRestart = (
+  app: AppImpl,
+  { cycle, delay }: Extract<Next, { readonly _tag: "Again" }>,
+  { exit, reason, took }: Failed
+): void => {
+  const { context, parent, path } = app
+  const restart = app.restarts + 1
+  const what = reason === undefined ? "failed to start" : `failed ${formatMillis(took)} after it was ready (${reason})`
+  const when = delay === 0 ? "at once" : `in ${formatMillis(delay)}`
+  const which = cycle === undefined ? `restart ${restart}` : `restart ${restart}, after cool-down ${cycle}`
+  const used = cycle === undefined ? "" : "it has used up its restarts, and "
+  // What has failed in a task is in the log by now.
+  const cause = reason === undefined && Exit.isFailure(exit) ? exit.cause : undefined
+  say(context, "Error", `App ${path} ${what}; ${used}it starts again ${when} (${which})`, { app: path }, cause)
+  if (parent !== undefined && listened(parent)) emit(parent, { _tag: "AppRestarting", path, restart, delay })
+}
+
+/** Its policy does not start it again. */
+const giveUp = (app: AppImpl, next: Exclude<Next, { readonly _tag: "Again" }>, first: boolean): void => {
+  if (next._tag === "Done") return
+  const { host, path } = app
+  // The layer of one that has never been ready fails, and stops what it is part of.
+  const stopsHost = next.last === "stopHost" && host !== undefined && !first
+  const problem = next.exhausted?.message ?? `${path} is not started again: its policy says that this cannot be mended`
+  const consequence = first ? "its layer fails" : stopsHost ? "the host stops" : "it stays down"
+  say(app.context, "Error", `App ${problem}; ${consequence}`, { app: path })
+  if (!stopsHost) return
+  const reason = `app ${path} ${next.exhausted === undefined ? "failed" : "has used up its restarts"}`
+  host.requestStop({ reason, exitCode: undefined, failed: true })
+}

@@ -1,0 +1,471 @@
+import { App, Host, InvalidOption, Restart, Task, type TaskScope } from "@ambit/core"
+import { assert, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
+import * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
+import { TestClock } from "effect/testing"
+import { linesAt, makeRecorder } from "../support/recorder.ts"
+
+const everySecond = Schedule.spaced("1 second")
+const policy = Restart.permanent({ schedule: everySecond })
+
+/** What apps do, with the second in which they do it. */
+const makeLog = () => {
+  const log: Array<string> = []
+  const note = (what: string) => Effect.map(Clock.currentTimeMillis, (now) => void log.push(`${what} ${now / 1000}`))
+  /** Notes its start and its stop, and has a task that does the work. */
+  const start = <E, R>(name: string, work: Effect.Effect<unknown, E, R> = Effect.never) =>
+    Effect.gen(function*() {
+      yield* note(`+${name}`)
+      yield* App.onStop("note", note(`-${name}`))
+      yield* Task.spawn(work, "work", { onFailure: "stopApp" })
+    })
+  return { log, note, start }
+}
+
+const failAfter = (seconds: number) => Effect.andThen(Effect.sleep(seconds * 1000), Effect.fail("broken"))
+
+/** Does the first things one after the other, one each time it is run, and then the last again and again. */
+const inTurn = <Runs extends ReadonlyArray<Effect.Effect<unknown, unknown, unknown>>>(...runs: Runs) => {
+  let ran = 0
+  type Run = Runs[number]
+  return Effect.suspend(() =>
+    runs[Math.min(ran++, runs.length - 1)] as Effect.Effect<
+      Effect.Success<Run>,
+      Effect.Error<Run>,
+      Effect.Services<Run>
+    >
+  )
+}
+
+const launch = <E, R>(apps: Layer.Layer<never, E, R>) =>
+  Effect.forkChild(Host.launch(apps as Layer.Layer<never, E, Host.Host>))
+
+const looker = <E>(after: number, look: Effect.Effect<unknown, E, Host.Host>) =>
+  App.layer(
+    "looker",
+    Task.spawn(
+      Effect.andThen(Effect.sleep(after * 1000), Effect.andThen(look, Host.requestStop("seen"))),
+      "look",
+      { onFailure: "stopHost" }
+    )
+  )
+
+const appAt = (path: string) => Effect.map(Host.apps, (apps) => apps.find((app) => app.path === path)!)
+
+describe("an app that fails", () => {
+  it.effect("starts again after the wait of its policy, with a fresh scope, while others run on", () =>
+    Effect.gen(function*() {
+      const { log, start } = makeLog()
+      const host = yield* launch(Layer.mergeAll(
+        App.layer("sensor", start("sensor", inTurn(failAfter(10), Effect.never)), { restart: policy }),
+        App.layer("other", start("other")),
+        looker(20, Effect.void)
+      ))
+      yield* TestClock.adjust("30 seconds")
+      const report = yield* Fiber.join(host)
+      assert.deepStrictEqual(log.filter((line) => !line.endsWith(" 20")), [
+        "+sensor 0",
+        "+other 0",
+        "-sensor 10",
+        "+sensor 11"
+      ])
+      assert.strictEqual(report.apps.find(({ path }) => path === "host/sensor")?.restarts, 1)
+    }))
+
+  it.effect("takes those that depend on it along, and they get its new services", () =>
+    Effect.gen(function*() {
+      const { log, start } = makeLog()
+      const Link = Context.Service<number>("test/Link")
+      let links = 0
+      const seen: Array<number> = []
+      const work = inTurn(failAfter(10), Effect.never)
+      const Sensor = App.layer(
+        "sensor",
+        Layer.effect(Link, Effect.as(start("sensor", work), 0).pipe(Effect.map(() => ++links))),
+        { restart: policy }
+      )
+      const Reader = App.layer(
+        "reader",
+        Effect.gen(function*() {
+          seen.push(yield* Link)
+          yield* start("reader")
+        })
+      )
+      const host = yield* launch(Layer.mergeAll(Reader.pipe(Layer.provide(Sensor)), looker(20, Effect.void)))
+      yield* TestClock.adjust("30 seconds")
+      yield* Fiber.join(host)
+      assert.deepStrictEqual(log.filter((line) => !line.endsWith(" 20")), [
+        "+sensor 0",
+        "+reader 0",
+        "-reader 10",
+        "-sensor 10",
+        "+sensor 11",
+        "+reader 11"
+      ])
+      assert.deepStrictEqual(seen, [1, 2])
+    }))
+
+  it.effect("without a policy stays down", () =>
+    Effect.gen(function*() {
+      const { log, start } = makeLog()
+      const host = yield* launch(Layer.mergeAll(
+        App.layer("sensor", start("sensor", failAfter(10))),
+        looker(100, Effect.void)
+      ))
+      yield* TestClock.adjust("2 minutes")
+      yield* Fiber.join(host)
+      assert.deepStrictEqual(log, ["+sensor 0", "-sensor 10"])
+    }))
+
+  it.effect("starts again without a host as well", () =>
+    Effect.gen(function*() {
+      const { log, start } = makeLog()
+      const Sensor = App.layer("sensor", start("sensor", inTurn(failAfter(10), Effect.never)), { restart: policy })
+      const fiber = yield* Effect.forkChild(Layer.launch(Sensor))
+      yield* TestClock.adjust("20 seconds")
+      yield* Fiber.interrupt(fiber)
+      assert.deepStrictEqual(log, ["+sensor 0", "-sensor 10", "+sensor 11", "-sensor 20"])
+    }))
+})
+
+describe("an app whose start fails", () => {
+  it.effect("is tried again, also the first time; the host is ready when it is", () =>
+    Effect.gen(function*() {
+      const { log, note, start } = makeLog()
+      const Sensor = App.layer(
+        "sensor",
+        Effect.andThen(note("try"), inTurn(Effect.fail("no broker"), Effect.fail("no broker"), start("sensor"))),
+        { restart: policy }
+      )
+      const host = yield* launch(Layer.mergeAll(Sensor, looker(20, Effect.void)))
+      yield* TestClock.adjust("30 seconds")
+      const report = yield* Fiber.join(host)
+      assert.deepStrictEqual(log, ["try 0", "try 1", "try 2", "+sensor 2", "-sensor 20"])
+      assert.isTrue(report.clean)
+    }))
+
+  it.effect("and with it a layer in it that fails", () =>
+    Effect.gen(function*() {
+      const { log, note, start } = makeLog()
+      const Broker = Context.Service<string>("test/Broker")
+      const broker = Layer.effect(
+        Broker,
+        Effect.andThen(note("try"), inTurn(Effect.fail("down"), Effect.succeed("up")))
+      )
+      const Sensor = App.layer(
+        "sensor",
+        Layer.effectDiscard(Effect.andThen(Broker, start("sensor"))).pipe(Layer.provide(broker)),
+        { restart: policy }
+      )
+      const host = yield* launch(Layer.mergeAll(Sensor, looker(20, Effect.void)))
+      yield* TestClock.adjust("60 seconds")
+      const report = yield* Fiber.join(host)
+      assert.deepStrictEqual(log, ["try 0", "try 1", "+sensor 1", "-sensor 20"])
+      assert.strictEqual(report.reason, "seen")
+    }))
+
+  it.effect("holds up those that depend on it until it is ready, and nobody else", () =>
+    Effect.gen(function*() {
+      const { log, start } = makeLog()
+      const Link = Context.Service<number>("test/Link")
+      const Sensor = App.layer(
+        "sensor",
+        Layer.effect(Link, inTurn(Effect.fail("no broker"), Effect.as(start("sensor"), 1))),
+        { restart: policy }
+      )
+      const Reader = App.layer("reader", Effect.andThen(Link, start("reader")))
+      const host = yield* launch(Layer.mergeAll(
+        Reader.pipe(Layer.provide(Sensor)),
+        App.layer("other", start("other")),
+        looker(20, Effect.void)
+      ))
+      yield* TestClock.adjust("30 seconds")
+      yield* Fiber.join(host)
+      assert.deepStrictEqual(log.slice(0, 3), ["+other 0", "+sensor 1", "+reader 1"])
+    }))
+
+  it.effect("that takes too long has failed, too", () =>
+    Effect.gen(function*() {
+      const { log, start } = makeLog()
+      const Sensor = App.layer("sensor", inTurn(Effect.never, start("sensor")), {
+        restart: policy,
+        startWithin: "5 seconds"
+      })
+      const host = yield* launch(Layer.mergeAll(Sensor, looker(20, Effect.void)))
+      yield* TestClock.adjust("30 seconds")
+      yield* Fiber.join(host)
+      assert.deepStrictEqual(log, ["+sensor 6", "-sensor 20"])
+    }))
+
+  it.effect("as often as its budget allows fails the host with its own error", () =>
+    Effect.gen(function*() {
+      const restart = Restart.permanent({ schedule: everySecond, budget: { restarts: 2, within: "1 minute" } })
+      const host = yield* launch(App.layer("sensor", Effect.fail("no broker"), { restart }))
+      yield* TestClock.adjust("10 seconds")
+      assert.deepStrictEqual(yield* Effect.flip(Fiber.join(host)), "no broker")
+    }))
+
+  it.effect("by an error that cannot be mended is not tried again", () =>
+    Effect.gen(function*() {
+      const { log, note } = makeLog()
+      const restart = Restart.permanent({
+        schedule: everySecond,
+        decide: (failure) => failure._tag === "Fail" && failure.error === "bad password" ? "giveUp" : "restart"
+      })
+      const start = Effect.andThen(note("try"), inTurn(Effect.fail("no broker"), Effect.fail("bad password")))
+      const host = yield* launch(App.layer("sensor", start, { restart }))
+      yield* TestClock.adjust("10 seconds")
+      assert.deepStrictEqual(yield* Effect.flip(Fiber.join(host)), "bad password")
+      assert.deepStrictEqual(log, ["try 0", "try 1"])
+    }))
+})
+
+describe("the budget", () => {
+  const budget = { restarts: 2, within: "1 hour" } as const
+
+  it.effect("of an app that is used up stops the host, which fails and says which app it was", () =>
+    Effect.gen(function*() {
+      const { log, start } = makeLog()
+      const restart = Restart.permanent({ schedule: everySecond, budget })
+      const host = yield* launch(App.layer("sensor", start("sensor", failAfter(1)), { restart }))
+      yield* TestClock.adjust("1 minute")
+      const error = yield* Effect.flip(Fiber.join(host))
+      assert.instanceOf(error, Host.HostFailed)
+      assert.strictEqual(error.report.reason, "app host/sensor has used up its restarts")
+      assert.strictEqual(log.length, 6)
+    }))
+
+  it.effect("escalates from the task to its app, and from there to the host", () =>
+    Effect.gen(function*() {
+      const runs: Array<number> = []
+      const work = Effect.andThen(Effect.map(Clock.currentTimeMillis, (now) => runs.push(now / 1000)), Effect.fail("x"))
+      const task = Restart.permanent({ schedule: everySecond, budget, onExhausted: "stopApp" })
+      const restart = Restart.permanent({ schedule: Schedule.spaced("10 seconds"), budget })
+      const start = Task.spawn(work, "work", { restart: task })
+      const host = yield* launch(App.layer("sensor", start, { restart }))
+      yield* TestClock.adjust("10 minutes")
+      assert.instanceOf(yield* Effect.flip(Fiber.join(host)), Host.HostFailed)
+      assert.deepStrictEqual(runs, [0, 1, 2, 12, 13, 14, 24, 25, 26])
+    }))
+
+  it.effect("with giveUp the app stays down and has failed, and the others go on", () =>
+    Effect.gen(function*() {
+      const { start } = makeLog()
+      const restart = Restart.permanent({ schedule: everySecond, budget, onExhausted: "giveUp" })
+      const health = yield* Deferred.make<Host.Health>()
+      const host = yield* launch(Layer.mergeAll(
+        App.layer("sensor", start("sensor", failAfter(1)), { restart }),
+        looker(60, Effect.flatMap(Host.health, (seen) => Deferred.succeed(health, seen)))
+      ))
+      yield* TestClock.adjust("2 minutes")
+      yield* Fiber.join(host)
+      const { apps, live } = yield* Deferred.await(health)
+      assert.deepStrictEqual([apps["host/sensor"], live], ["failed", false])
+    }))
+
+  it.effect("R2: being ready gives it back only when the app has stayed so", () =>
+    Effect.gen(function*() {
+      for (const [stays, ends] of [[59, true], [60, false]] as const) {
+        const { start } = makeLog()
+        const restart = Restart.permanent({ schedule: everySecond, budget, healthyAfter: "1 minute" })
+        const slowStart = (work: Effect.Effect<unknown, string>) =>
+          Effect.andThen(Effect.sleep("15 seconds"), start("sensor", work))
+        const host = yield* launch(App.layer("sensor", slowStart(failAfter(stays)), { restart }))
+        yield* TestClock.adjust("10 minutes")
+        assert.strictEqual(host.pollUnsafe() !== undefined, ends)
+        yield* Fiber.interrupt(host)
+      }
+    }))
+})
+
+describe("a stop", () => {
+  const slowly = Restart.permanent({ schedule: Schedule.spaced("1 minute") })
+
+  it.effect("by hand during the wait ends it, and the app stays down", () =>
+    Effect.gen(function*() {
+      const { log, start } = makeLog()
+      const host = yield* launch(Layer.mergeAll(
+        App.layer("sensor", start("sensor", failAfter(10)), { restart: slowly }),
+        looker(
+          20,
+          Effect.gen(function*() {
+            const app = yield* appAt("host/sensor")
+            assert.strictEqual((yield* App.state(app))._tag, "Starting")
+            yield* App.stop(app, "not now")
+            yield* Effect.sleep("10 minutes")
+            assert.strictEqual((yield* App.state(app))._tag, "Stopped")
+          })
+        )
+      ))
+      yield* TestClock.adjust("20 minutes")
+      yield* Fiber.join(host)
+      assert.deepStrictEqual(log, ["+sensor 0", "-sensor 10"])
+    }))
+
+  it.effect("by hand while it stops since it has failed keeps it down", () =>
+    Effect.gen(function*() {
+      const { log, start } = makeLog()
+      const slowStop = Effect.andThen(start("sensor", failAfter(10)), App.onStop("slow", Effect.sleep("3 seconds")))
+      const host = yield* launch(Layer.mergeAll(
+        App.layer("sensor", slowStop, { restart: policy }),
+        looker(
+          11,
+          Effect.gen(function*() {
+            const app = yield* appAt("host/sensor")
+            assert.strictEqual((yield* App.state(app))._tag, "Stopping")
+            yield* App.stop(app, "for good")
+            yield* Effect.sleep("1 minute")
+          })
+        )
+      ))
+      yield* TestClock.adjust("5 minutes")
+      yield* Fiber.join(host)
+      assert.strictEqual(log.filter((line) => line.startsWith("+")).length, 1)
+    }))
+
+  it.effect("by hand of an app that runs is no failure", () =>
+    Effect.gen(function*() {
+      const { log, start } = makeLog()
+      const host = yield* launch(Layer.mergeAll(
+        App.layer("sensor", start("sensor"), { restart: policy }),
+        looker(10, Effect.andThen(Effect.flatMap(appAt("host/sensor"), App.stop("enough")), Effect.sleep("1 minute")))
+      ))
+      yield* TestClock.adjust("5 minutes")
+      yield* Fiber.join(host)
+      assert.deepStrictEqual(log, ["+sensor 0", "-sensor 10"])
+    }))
+
+  it.effect("of the host during the wait ends it at once, and nothing starts", () =>
+    Effect.gen(function*() {
+      for (const startFails of [true, false]) {
+        const { log, note, start } = makeLog()
+        const sensor = startFails
+          ? Effect.andThen(note("try"), Effect.fail("no broker"))
+          : start("sensor", failAfter(5))
+        const host = yield* launch(Layer.mergeAll(
+          App.layer("sensor", sensor, { restart: slowly }),
+          looker(20, Effect.void)
+        ))
+        yield* TestClock.adjust("20 seconds")
+        const report = yield* Fiber.join(host)
+        assert.strictEqual(report.took, 0)
+        yield* TestClock.adjust("5 minutes")
+        assert.strictEqual(log.length, startFails ? 1 : 2)
+      }
+    }))
+})
+
+describe("a start by hand", () => {
+  const slowly = Restart.permanent({ schedule: Schedule.spaced("1 hour") })
+
+  it.effect("during the wait starts the app now, with those that depend on it", () =>
+    Effect.gen(function*() {
+      for (const byHand of [App.start, App.restart] as const) {
+        const { log, start } = makeLog()
+        const from = (yield* Clock.currentTimeMillis) / 1000
+        const host = yield* launch(Layer.mergeAll(
+          App.layer("sensor", start("sensor", inTurn(failAfter(10), Effect.never)), { restart: slowly }),
+          looker(20, Effect.flatMap(appAt("host/sensor"), byHand))
+        ))
+        yield* TestClock.adjust("30 seconds")
+        yield* Fiber.join(host)
+        assert.deepStrictEqual(log.slice(0, 3), [`+sensor ${from}`, `-sensor ${from + 10}`, `+sensor ${from + 20}`])
+      }
+    }))
+
+  it.effect("that fails says so, and the policy goes on", () =>
+    Effect.gen(function*() {
+      const { log, note, start } = makeLog()
+      const Sensor = App.layer(
+        "sensor",
+        Effect.andThen(note("try"), inTurn(start("sensor", failAfter(10)), Effect.fail("no broker"), start("sensor"))),
+        { restart: Restart.permanent({ schedule: Schedule.spaced("1 minute") }) }
+      )
+      const exits: Array<Exit.Exit<unknown, unknown>> = []
+      const tryIt = Effect.gen(function*() {
+        exits.push(yield* Effect.exit(App.restart(yield* appAt("host/sensor"))))
+        yield* Effect.sleep("5 minutes")
+      })
+      const host = yield* launch(Layer.mergeAll(Sensor, looker(20, tryIt)))
+      yield* TestClock.adjust("10 minutes")
+      yield* Fiber.join(host)
+      assert.deepStrictEqual(log.filter((line) => line.startsWith("try")), ["try 0", "try 20", "try 80"])
+      assert.strictEqual(exits.length, 1)
+    }))
+})
+
+describe("it is visible", () => {
+  it.effect("in the log, the tree, the events and the metrics", () =>
+    Effect.gen(function*() {
+      const { layer, records } = makeRecorder()
+      yield* Effect.gen(function*() {
+        const { start } = makeLog()
+        const events: Array<string> = []
+        const tree = yield* Deferred.make<Host.Tree>()
+        const listen = Stream.runForEach(Host.events, (event) =>
+          Effect.sync(() => {
+            if (event.path !== "host/watched") return
+            if (event._tag === "AppState") events.push(event.state)
+            if (event._tag === "AppRestarting") events.push(`restart ${event.restart} in ${event.delay}`)
+          }))
+        const host = yield* launch(Layer.mergeAll(
+          App.layer("first", Effect.forkDetach(listen, { startImmediately: true })),
+          App.layer(
+            "watched",
+            Effect.andThen(Effect.yieldNow, inTurn(start("x", failAfter(10)), Effect.fail("no broker"), start("x"))),
+            { restart: policy }
+          ),
+          looker(20, Effect.flatMap(Host.tree, (seen) => Deferred.succeed(tree, seen)))
+        ))
+        yield* TestClock.adjust("30 seconds")
+        yield* Fiber.join(host)
+        assert.deepStrictEqual(events, [
+          "starting",
+          "ready",
+          "stopping",
+          "failed",
+          "restart 1 in 1000",
+          "starting",
+          "starting",
+          "stopping",
+          "failed",
+          "restart 2 in 1000",
+          "starting",
+          "starting",
+          "ready",
+          "stopping",
+          "stopped"
+        ])
+        assert.strictEqual((yield* Deferred.await(tree)).apps.find(({ path }) => path === "host/watched")?.restarts, 2)
+        const metric = (yield* Metric.snapshot).find(({ attributes, id }) =>
+          id === "ambit_app_restarts_total" && attributes?.["app"] === "host/watched"
+        )
+        assert.deepStrictEqual(metric?.state, { count: 2, incremental: true })
+      }).pipe(Effect.provide(layer))
+      assert.deepStrictEqual(
+        linesAt(records, "Error").filter((line) => line.startsWith("App")),
+        [
+          "App host/watched failed 10.0 s after it was ready (task host/watched/work failed); it starts again in 1.0 s (restart 1)",
+          "App host/watched failed to start; it starts again in 1.0 s (restart 2)"
+        ]
+      )
+    }))
+})
+
+describe("bad options", () => {
+  it.effect("are refused with their value and a remedy", () =>
+    Effect.gen(function*() {
+      const Sensor = App.layer("sensor", Effect.void, { restart: Restart.permanent({ healthyAfter: "soon" as never }) })
+      const error = yield* Effect.flip(Effect.scoped(Layer.build(Sensor)))
+      assert.instanceOf(error, InvalidOption)
+      assert.include(error.message, "healthyAfter of the restart of app \"sensor\"")
+    }).pipe(Effect.scoped))
+})
