@@ -347,7 +347,7 @@ describe("a stop", () => {
     Effect.gen(function*() {
       for (const startFails of [true, false]) {
         const { log, note, start } = makeLog()
-        const sensor = startFails
+        const sensor: Effect.Effect<void, unknown, App.App | TaskScope.TaskScope> = startFails
           ? Effect.andThen(note("try"), Effect.fail("no broker"))
           : start("sensor", failAfter(5))
         const host = yield* launch(Layer.mergeAll(
