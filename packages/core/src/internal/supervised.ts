@@ -6,7 +6,7 @@
  * - Once a stop has begun, nothing is run again. (Restart.test.ts, R5)
  */
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
+import type * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -24,7 +24,7 @@ import { emit, listened, say } from "./say.ts"
 import { CurrentTask, refusingScope, type Supervision, type TaskImpl } from "./state.ts"
 import { timedOutIn } from "./timedOut.ts"
 import { cleanUpOf, leaveBody, sayLost } from "./timeLimit.ts"
-import { turn } from "./turnstile.ts"
+import { inTurn, turn } from "./turnstile.ts"
 
 /** A group has asked the run to end, so that it can start again with others. */
 export type Decision = Next | { readonly _tag: "Recalled"; readonly delay: number }
@@ -49,21 +49,35 @@ export interface Governor {
   readonly consequence: (last: Last) => string | undefined
 }
 
-/** Runs an effect in a fiber of its own, which ends with the one around. */
+/** A run that has ended, and how long it took. */
+interface Ended<A, E> {
+  readonly exit: Exit.Exit<A, E>
+  readonly took: number
+}
+
+/**
+ * Runs an effect in a fiber of its own, which ends with the one around. Gives how it has ended when it is time for what comes
+ * next: of many that end together, only the fiber of the run goes on in the same moment.
+ */
 const ownRun = <A, E, R>(
   effect: Effect.Effect<A, E, R>,
+  clock: Clock.Clock,
   { began }: Governor
-): Effect.Effect<Exit.Exit<A, E>, never, R> =>
-  Effect.callback<Exit.Exit<A, E>, never, R>((resume) => {
+): Effect.Effect<Ended<A, E>, never, R> =>
+  Effect.callback<Ended<A, E>, never, R>((resume) => {
     const caller = Fiber.getCurrent()!
-    const startedAt = now(caller.getRef(Clock.Clock))
+    const startedAt = now(clock)
+    let leaveQueue: (() => void) | undefined
+    const end = (exit: Exit.Exit<A, E>) => {
+      const ended = Effect.succeed({ exit, took: now(clock) - startedAt })
+      leaveQueue = inTurn(clock, () => {
+        standsFor.delete(caller)
+        resume(ended)
+      })
+    }
     const run = Effect.runForkWith(caller.context as Context.Context<R>)(effect)
     const exit = run.pollUnsafe()
-    if (exit !== undefined) return resume(Effect.succeed(exit))
-    const end = (ended: Exit.Exit<A, E>) => {
-      standsFor.delete(caller)
-      resume(Effect.succeed(ended))
-    }
+    if (exit !== undefined) return end(exit)
     standsFor.set(caller, run)
     run.addObserver(end)
     began({
@@ -75,7 +89,10 @@ const ownRun = <A, E, R>(
         end(Exit.interrupt(caller.id))
       }
     })
-    return Effect.flatMap(Effect.andThen(Fiber.interrupt(run), Fiber.await(run)), cleanUpOf)
+    return Effect.suspend(() => {
+      leaveQueue?.()
+      return Effect.flatMap(Effect.andThen(Fiber.interrupt(run), Fiber.await(run)), cleanUpOf)
+    })
   })
 
 /** Runs an effect as long as its governor says so, and ends as the last run has, or with what was used up. */
@@ -93,13 +110,10 @@ export const supervised = <A, E, R>(
 
     const refused = () => refusingScope(task.scope, true) !== undefined
 
-    const run: Effect.Effect<A, E | RestartExhausted, R> = Effect.suspend(() => {
-      const from = now(clock)
-      return Effect.flatMap(ownRun(effect, governor), (exit) => {
-        const took = now(clock) - from
-        return Effect.flatMap(Effect.andThen(turn(clock), decide(exit, took)), (decision) => act(decision, exit, took))
-      })
-    })
+    const run: Effect.Effect<A, E | RestartExhausted, R> = Effect.flatMap(
+      ownRun(effect, clock, governor),
+      ({ exit, took }) => Effect.flatMap(decide(exit, took), (decision) => act(decision, exit, took))
+    )
 
     const decide = (exit: Exit.Exit<A, E>, took: number): Effect.Effect<Decision> =>
       Effect.suspend(() =>

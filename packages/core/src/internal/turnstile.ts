@@ -37,15 +37,24 @@ const nextTurn = (): void => {
   })
 }
 
-const pass: Effect.Effect<void> = Effect.callback<void>((resume) => {
+/**
+ * Calls back when it is the caller's turn: at once, if there is time. Gives what takes it back. A test on a virtual clock is not
+ * to depend on how long anything takes.
+ */
+export const inTurn = (clock: Clock.Clock, pass: () => void): (() => void) | undefined => {
+  if (isVirtual(clock)) return  pass()
   if (begin === undefined) nextTurn()
-  if (waiting.length === 0 && isTime()) return resume(Effect.void)
-  const entry: Entry = { pass: () => resume(Effect.void), gone: false }
+  if (waiting.length === 0 && isTime()) return  pass()
+  const entry: Entry = { pass, gone: false }
   waiting.push(entry)
-  return Effect.sync(() => {
+  return () => {
     entry.gone = true
-  })
-})
+  }
+}
 
-/** Waits for its turn. A test on a virtual clock is not to depend on how long anything takes. */
-export const turn = (clock: Clock.Clock): Effect.Effect<void> => isVirtual(clock) ? Effect.void : pass
+/** Waits for its turn. */
+export const turn = (clock: Clock.Clock): Effect.Effect<void> =>
+  Effect.callback<void>((resume) => {
+    const leave = inTurn(clock, () => resume(Effect.void))
+    return leave && Effect.sync(leave)
+  })
