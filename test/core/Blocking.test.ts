@@ -235,6 +235,24 @@ layer(Blocking.layerInline)("the inline pool", (it) => {
       ])
     }))
 
+  it.effect("a call without a grace is left to itself in the moment in which its fiber leaves, and nobody waits for it", () =>
+    Effect.gen(function*() {
+      for (const within of [Effect.interruptible, Effect.uninterruptible]) {
+        const scope = yield* TaskScope.make("app", { stopWithin: "10 seconds" })
+        const call = Blocking.withOptions(Blocking.run(never), { grace: 0 })
+        const task = yield* TaskScope.spawn(scope, within(call), "work")
+        const closing = yield* Effect.forkChild(TaskScope.close(scope), { startImmediately: true })
+        yield* TestClock.adjust("8 seconds")
+        expect(task.status._tag).toBe("Ended")
+        const report = yield* Fiber.join(closing)
+        expect(report.took).toBe(within === Effect.interruptible ? 0 : 8000)
+        expect(report.tasks.map(({ outcome, path }) => `${path} ${outcome}`)).toEqual([
+          "app/work interrupted",
+          "app/work/never abandoned"
+        ])
+      }
+    }))
+
   it.effect("a call that outlives its fiber is in the report of its scope", () =>
     Effect.gen(function*() {
       const running = yield* Deferred.make<void>()

@@ -37,6 +37,10 @@ export class CallImpl {
   /** Where the thread was when it was ended, or given up. */
   stack: string | undefined = undefined
   over = false
+  /** Whether its fiber has left, or is about to: the call is cancelled then. */
+  left = false
+  /** Whether its thread was given up. */
+  stuck = false
   /** The call as a task of its own, and how that ends. */
   task: TaskImpl | undefined = undefined
   end: (() => void) | undefined = undefined
@@ -72,7 +76,7 @@ export class CallImpl {
   endInTime(): void {
     const { clock, context } = this.scope
     if (this.over || this.waiting !== undefined || !asksToStop(this.scope)) return
-    if (this.task !== undefined) return this.job.cancel(timeLeftOf(this))
+    if (this.left) return this.job.cancel(timeLeftOf(this))
     const left = timeLeftOf(this)
     const until = clock.sleep(Duration.millis(Math.max(left / 2, left - this.job.grace)))
     this.waiting = Effect.runForkWith(context)(Effect.map(until, () => this.cutOff()))
@@ -111,7 +115,9 @@ export const answered = (call: CallImpl): void => {
 export const leave = (call: CallImpl): void => leaveWithin(call, timeLeft(call.scope))
 
 const leaveWithin = (call: CallImpl, within: number): void => {
-  if (call.over || call.task !== undefined) return
+  // A pool may have an answer in the very call that cancels, and so may a fiber that goes on with it.
+  if (call.over || call.left) return
+  call.left = true
   call.waitNoMore()
   call.job.cancel(within)
   // What had not begun is over by now.
@@ -121,8 +127,8 @@ const leaveWithin = (call: CallImpl, within: number): void => {
 /** Ends what runs on threads without its grace, also what a fiber waits for that cannot be interrupted. */
 export const killCalls = (scope: ScopeImpl): void => {
   for (const call of callsOf(scope)) {
-    if (call.task === undefined) call.cutOff()
-    else call.job.cancel(0)
+    if (call.left) call.job.cancel(0)
+    else call.cutOff()
   }
   for (const child of scope.children) killCalls(child)
 }
@@ -165,6 +171,7 @@ const asksToStop = ({ releasing, state }: ScopeImpl): boolean =>
   state._tag === "Stopping" ? state.until !== undefined : state._tag === "Closed" && releasing
 
 const becomeTask = (call: CallImpl): void => {
+  if (call.task !== undefined) return
   const ending = Effect.callback<void>((resume) => {
     call.end = () => resume(Effect.void)
   })
@@ -172,6 +179,13 @@ const becomeTask = (call: CallImpl): void => {
   if (task === undefined) return
   task.call = call
   call.task = task
+  giveUp(call)
+}
+
+const giveUp = ({ scope, stuck, task }: CallImpl): void => {
+  if (!stuck || task === undefined) return
+  abandon(task, now(scope.clock))
+  notify(scope)
 }
 
 /** What was begun in the name of a task, or of a scope where there is none, and may outlive the fiber that waits for it. */
@@ -213,10 +227,10 @@ export const ended = (call: CallImpl, end: CallEnd): void => {
   if (call.over) return
   if ("stack" in end && end.stack !== undefined) call.stack = end.stack
   if (end._tag === "Stuck") {
-    if (call.task !== undefined) {
-      abandon(call.task, now(call.scope.clock))
-      notify(call.scope)
-    }
+    call.stuck = true
+    giveUp(call)
+    // Before its fiber goes on, or nothing would be left of it in the meantime.
+    if (call.left) becomeTask(call)
     return call.free()
   }
   call.outcome = outcomes[end._tag]
