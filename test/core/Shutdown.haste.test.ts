@@ -32,6 +32,26 @@ const hungry = (name: string) =>
     })
   )
 
+const never = BlockingFunction.make({ url: import.meta.url }, "never", () => new Promise<never>(() => {}))
+
+/** A call that never ends by itself, of a pool that tells how much time it has once it is cancelled. */
+const callTold = (cancelled: Array<string>) => (name: string) => {
+  const telling = Effect.map(Blocking.makeInline, (pool): Blocking.Pool => ({
+    ...pool,
+    submit: (request) => {
+      const job = pool.submit(request)
+      return {
+        ...job,
+        cancel: (within) => {
+          cancelled.push(`${name} ${within}`)
+          job.cancel(within)
+        }
+      }
+    }
+  }))
+  return Effect.provideServiceEffect(Blocking.run(never), Blocking.Blocking, telling)
+}
+
 describe("haste", () => {
   it.effect("cuts hooks and the drain short at once, and runs no more of them", () =>
     Effect.gen(function*() {
@@ -349,23 +369,8 @@ describe("haste", () => {
 
   it.effect("ends calls of blocking functions without their grace, also those that are in it", () =>
     Effect.gen(function*() {
-      const never = BlockingFunction.make({ url: import.meta.url }, "never", () => new Promise<never>(() => {}))
       const cancelled: Array<string> = []
-      const log = (name: string): Effect.Effect<Blocking.Pool> =>
-        Effect.map(Blocking.makeInline, (pool) => ({
-          ...pool,
-          submit: (request) => {
-            const job = pool.submit(request)
-            return {
-              ...job,
-              cancel: (within) => {
-                cancelled.push(`${name} ${within}`)
-                job.cancel(within)
-              }
-            }
-          }
-        }))
-      const call = (name: string) => Effect.provideServiceEffect(Blocking.run(never), Blocking.Blocking, log(name))
+      const call = callTold(cancelled)
       const host = yield* launch(App.layer(
         "a",
         Effect.gen(function*() {
@@ -380,5 +385,36 @@ describe("haste", () => {
       host.control.hurry("the user is gone", 1000)
       assert.deepStrictEqual([...new Set(cancelled.slice(1))].toSorted(), ["early 0", "late 0"])
       yield* advanceUntilDone(host.fiber)
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("cuts calls off that fibers wait for who cannot be interrupted, and does not wait for them", () =>
+    Effect.gen(function*() {
+      for (const asked of [false, true]) {
+        const log: Array<string> = []
+        const cancelled: Array<string> = []
+        const call = Effect.ensuring(callTold(cancelled)("deaf"), say(log, "goes on"))
+        const host = yield* launch(App.layer(
+          "a",
+          Effect.gen(function*() {
+            yield* Task.spawn(Effect.uninterruptible(call), "deaf")
+            const child = yield* TaskScope.child(yield* TaskScope.TaskScope, "child")
+            yield* TaskScope.spawn(child, Effect.uninterruptible(call), "deaf")
+          })
+        ))
+        if (asked) yield* host.beginStop
+        yield* TestClock.adjust(100)
+        assert.deepStrictEqual([cancelled, log], [[], []])
+        host.control.hurry("the user is gone", 5000)
+        const report = succeeded((yield* advanceUntilDone(host.fiber)).exit)
+        assert.strictEqual(report.took, asked ? 100 : 0)
+        assert.deepStrictEqual([...new Set(cancelled)], ["deaf 0"])
+        assert.deepStrictEqual(log, ["goes on", "goes on"])
+        assert.deepStrictEqual(outcomes(report.tasks), [
+          "hub/a/child/deaf interrupted",
+          "hub/a/child/deaf/never abandoned",
+          "hub/a/deaf interrupted",
+          "hub/a/deaf/never abandoned"
+        ])
+      }
     }).pipe(Effect.provide(makeRecorder().layer)))
 })
