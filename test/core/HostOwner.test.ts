@@ -1,11 +1,11 @@
-import { App, Host, type HostOwner, Limits, Shutdown, Task, TaskScope } from "@ambit/core"
+import { App, Host, HostOwner, Limits, Shutdown, Task, TaskScope } from "@ambit/core"
 import { assert, describe, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import { TestClock } from "effect/testing"
-import { advanceUntilDone, failure, launch, phasesIn, succeeded } from "../support/launch.ts"
+import { advanceUntilDone, failure, launch, makeOwner, phasesIn, succeeded } from "../support/launch.ts"
 import { linesAt, makeRecorder } from "../support/recorder.ts"
 
 const idle = App.layer("a", Task.spawn(Effect.never, "poll"))
@@ -174,6 +174,35 @@ describe("the owner of a host", () => {
     Effect.gen(function*() {
       const host = yield* launch(idle, {}, { leftOpen: () => ["Timeout (1)", "TCPSocketWrap (2)"] })
       assert.deepStrictEqual(succeeded((yield* host.stop).exit).leftOpen, ["Timeout (1)", "TCPSocketWrap (2)"])
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.live("is asked for that when the timer that ended the last wait of the stop is over, too", () =>
+    Effect.gen(function*() {
+      let inTimer = false
+      const asked: Array<boolean> = []
+      const { control, owner } = makeOwner({
+        leftOpen: () => {
+          asked.push(inTimer)
+          return []
+        }
+      })
+      const lasts = Effect.callback<void>((resume) => {
+        // @effect-diagnostics-next-line globalTimersInEffect:off
+        setTimeout(() => {
+          inTimer = true
+          resume(Effect.void)
+          inTimer = false
+        }, 1)
+      })
+      const app = App.layer(
+        "a",
+        Effect.andThen(Host.awaitReady, Effect.sync(() => control.current!.requestStop({ reason: "enough" }))).pipe(
+          Task.spawn("stop"),
+          Effect.andThen(Shutdown.on("closing", "lasts", lasts))
+        )
+      )
+      yield* Effect.provideService(Host.launch(app), HostOwner.HostOwner, owner)
+      assert.deepStrictEqual(asked, [false])
     }).pipe(Effect.provide(makeRecorder().layer)))
 
   it.effect("gets the limits that are in force", () =>
