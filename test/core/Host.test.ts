@@ -664,11 +664,11 @@ describe("looking into a host", () => {
     return Effect.gen(function*() {
       for (const onReport of [() => Effect.die("no paper"), () => Effect.never]) {
         const host = yield* launch(idle("a"), { onReport })
-        assert.isAtMost((yield* host.stop).took, 1000)
+        assert.isAtMost((yield* host.stop).took, 500)
       }
       assert.deepStrictEqual(linesAt(recorder.records, "Error"), [
         "onReport failed",
-        "onReport did not end within a second; it is given up"
+        "onReport did not end within half a second; it is given up"
       ])
     }).pipe(Effect.provide(recorder.layer))
   })

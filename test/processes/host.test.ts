@@ -118,6 +118,21 @@ describe.skipIf(process.platform === "win32")("a host as a process", { timeout: 
       }))
   }
 
+  it.live("gives onReport its half second also after a stop that has used up its budget, and no more than that", () =>
+    Effect.gen(function*() {
+      for (const readsFor of [450, 60_000]) {
+        const host = yield* ready({ apps: ["works", "hung-finalizer"], stopWithin, readsFor })
+        yield* host.send("SIGTERM")
+        const end = yield* host.end
+        assert.strictEqual(end.code, 70)
+        endsIn(end, stopWithin, stopWithin)
+        said(
+          end,
+          readsFor === 450 ? "gave up hub/hung-finalizer/(resources)" : "onReport did not end within half a second"
+        )
+      }
+    }))
+
   it.live("ends a thread in an endless loop, which is no reason for another exit code", () =>
     Effect.gen(function*() {
       const host = yield* ready({ apps: ["works", "busy-worker", "polite-worker"], stopWithin })

@@ -64,7 +64,8 @@ const current: Effect.Effect<HostImpl, never, Host> = Effect.map(Host, (host) =>
  * - `stopWhenIdle`: stop when no foreground task is left; `false` by default, and
  *   the host runs until it is told to stop.
  * - `onReport`: gets the report of every stop, also when the host was interrupted
- *   and `launch` has nobody to return it to. It has one second.
+ *   and `launch` has nobody to return it to. It has half a second, which comes on top of `stopWithin`; what it has not
+ *   done by then is given up, and one record says so.
  *
  * @category models
  * @since 0.1.0

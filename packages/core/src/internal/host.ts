@@ -763,8 +763,11 @@ const layersReport = (
   return { path, outcome: "failed", resources: "abandoned", ...times, ...(place === undefined ? {} : { place }) }
 }
 
-/** Milliseconds that the reader of the report gets; the stop is over, and must not hang in here. */
-const reportWithin = 1000
+/**
+ * Milliseconds that the reader of the report gets, beyond the budget of the stop. So it is short: `NodeHost` has promised
+ * that the process is gone a second after that, and ends it by force before.
+ */
+const reportWithin = 500
 
 const giveReport = (
   host: HostImpl,
@@ -781,6 +784,6 @@ const giveReport = (
     if (exit !== undefined && Exit.isSuccess(exit)) return
     fiber.interruptUnsafe()
     const context = host.root.context
-    if (exit === undefined) say(context, "Error", "onReport did not end within a second; it is given up", {})
+    if (exit === undefined) say(context, "Error", "onReport did not end within half a second; it is given up", {})
     else say(context, "Error", "onReport failed", {}, exit.cause)
   })

@@ -45,16 +45,17 @@ export interface ProcessSettings {
 }
 
 /**
- * Milliseconds after its deadline at which the main thread ends the process, and the guardian if it does not; and what
- * the end has from its begin. All of it is within a second.
+ * Milliseconds after its deadline at which the main thread ends the process, and the guardian if it does not; what the
+ * end has from its begin; and when it has come after the deadline, whatever it has begun with. All of it is within a
+ * second, and `onReport` of a host that has used up its budget has its half second before.
  */
-const grace = { main: 400, guardian: 700, end: 500 } as const
+const grace = { main: 650, guardian: 750, end: 500, last: 900 } as const
 
 /** Milliseconds from one look at what is alive to the next. */
 const textEvery = 500
 
 /** How long the threads have to end, and the readers of its output to read, before the process does. */
-const lastWithin = 250
+const lastWithin = 200
 
 /** So many errors that nobody caught are told; a loop of them must not fill the disk. */
 const toldErrors = 10
@@ -412,7 +413,7 @@ export class MainProcess {
     guardian?.say(
       `The end of the process was held up, as by a handler of "exit"; it ends all the same, with ${code}.\n`
     )
-    guardian?.arm(processNow() + grace.end)
+    guardian?.arm(Math.min(processNow() + grace.end, this.watched + grace.last))
     const last = [...this.threads().map(ended), ...[process.stdout, process.stderr].filter(isWriting).map(written)]
     if (last.length > 0) await Promise.race([Promise.all(last), after(lastWithin)])
     const stuck = this.threads().length
