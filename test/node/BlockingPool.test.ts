@@ -17,7 +17,9 @@ import * as functions from "../fixtures/functions.ts"
 import { holdsUp } from "../fixtures/modules/holdsUp.ts"
 import { NoDisk, throwsNoDisk } from "../fixtures/modules/tagged.ts"
 import * as twice from "../fixtures/modules/twice.ts"
+import { eventually } from "../support/eventually.ts"
 import { blockUntil, gate, reaches, set } from "../support/gate.ts"
+import { nativeCall } from "../support/nativeCall.ts"
 import { linesAt, makeRecorder } from "../support/recorder.ts"
 
 const reasonOf = <A, E, R>(effect: Effect.Effect<A, E | Blocking.BlockingError, R>) =>
@@ -28,26 +30,30 @@ const reasonOf = <A, E, R>(effect: Effect.Effect<A, E | Blocking.BlockingError, 
 
 const status = Effect.flatMap(Blocking.Blocking, (pool) => pool.status)
 
-/** Waits until the pool is in a state; the limit of the test is the limit. */
-const becomes = (expected: Partial<Blocking.PoolStatus>): Effect.Effect<void, never, Blocking.Blocking> =>
-  Effect.flatMap(
+/** Waits until the pool is in a state. */
+const becomes = (expected: Partial<Blocking.PoolStatus>) =>
+  eventually(Effect.map(
     status,
-    (now) =>
-      Object.entries(expected).every(([key, value]) => now[key as keyof Blocking.PoolStatus] === value)
-        ? Effect.void
-        : Effect.andThen(Effect.sleep("5 millis"), becomes(expected))
-  )
+    (now) => Object.entries(expected).every(([key, value]) => now[key as keyof Blocking.PoolStatus] === value)
+  ))
 
 /** Runs something with a pool of its own, and then looks at what was logged. */
 const withPool = <A, E>(
   options: BlockingPool.BlockingPoolOptions,
   effect: Effect.Effect<A, E, Blocking.Blocking>
+) => watchingPool(options, () => effect)
+
+/** The same for what looks at the warnings while it runs. */
+const watchingPool = <A, E>(
+  options: BlockingPool.BlockingPoolOptions,
+  effect: (warnings: () => ReadonlyArray<string>) => Effect.Effect<A, E, Blocking.Blocking>
 ) =>
   Effect.suspend(() => {
-    const recorder = makeRecorder()
+    const { layer, records } = makeRecorder()
+    const warnings = () => linesAt(records, "Warn")
     return Effect.map(
-      effect.pipe(Effect.provide(BlockingPool.layer(options)), Effect.provide(recorder.layer)),
-      (value) => ({ value, warnings: linesAt(recorder.records, "Warn"), records: recorder.records })
+      effect(warnings).pipe(Effect.provide(BlockingPool.layer(options)), Effect.provide(layer)),
+      (value) => ({ value, warnings: warnings(), records })
     )
   })
 
@@ -64,10 +70,13 @@ layer(BlockingPool.layer({ threads: 2, grace: "100 millis" }), { excludeTestServ
   (it) => {
     it.effect("C1: leaves the event loop free", () =>
       Effect.gen(function*() {
-        let ticks = 0
-        yield* Effect.forkChild(Effect.forever(Effect.andThen(Effect.sleep("10 millis"), Effect.sync(() => ticks++))))
-        yield* Blocking.run(functions.block, 300)
-        expect(ticks).toBeGreaterThan(10)
+        const memory = gate()
+        const fiber = yield* started(Blocking.run(functions.hold, memory))
+        yield* reaches(memory, 0, 1)
+        for (let ticks = 0; ticks < 10; ticks++) yield* Effect.sleep("10 millis")
+        expect(fiber.pollUnsafe()).toBeUndefined()
+        set(memory, 1, 1)
+        expect(yield* Fiber.join(fiber)).toBe("let go")
       }))
 
     it.effect("C2: gives its result, synchronous or not, with imports and constants of its module", () =>
@@ -185,23 +194,26 @@ layer(BlockingPool.layer({ threads: 2, grace: "100 millis" }), { excludeTestServ
 
     it.effect("C11, C12: frees its fiber at once when it is interrupted, and its thread within the grace", () =>
       Effect.gen(function*() {
+        const { killed } = yield* status
         const fibers = [
           yield* started(Blocking.run(functions.forever)),
           yield* started(Blocking.run(functions.forever))
         ]
-        yield* Effect.sleep("20 millis")
+        yield* becomes({ busy: 2 })
         const { took } = yield* timed(Fiber.interruptAll(fibers))
         expect(took).toBeLessThan(500)
         const next = yield* timed(Blocking.run(functions.triple, 1))
         expect(next.value).toBe(3)
         expect(next.took).toBeLessThan(5000)
+        yield* becomes({ killed: killed + 2 })
       }))
 
     it.effect("sees in a loop that it is cancelled, and then its thread goes on", () =>
       Effect.gen(function*() {
         const before = (yield* status).killed
-        const fiber = yield* started(Blocking.run(functions.untilCancelled))
-        yield* Effect.sleep("20 millis")
+        const call = Blocking.run(functions.untilCancelled).pipe(Blocking.withOptions({ grace: "20 seconds" }))
+        const fiber = yield* started(call)
+        yield* becomes({ busy: 1 })
         yield* Fiber.interrupt(fiber)
         yield* becomes({ busy: 0 })
         expect(yield* status).toMatchObject({ killed: before, threads: 2 })
@@ -486,12 +498,13 @@ describe("a pool", () => {
 
   it.live("C14, C17: with a thread in native code does not wait for it, and says once more what is left behind", () =>
     Effect.gen(function*() {
+      const native = yield* nativeCall(6)
       const { took, value } = yield* timed(
         withPool(
           { threads: 1, stopWithin: "20 seconds", grace: 0 },
           Effect.gen(function*() {
-            yield* Effect.forkDetach(Effect.exit(Blocking.run(functions.nativeSleep, 6)), { startImmediately: true })
-            yield* Effect.sleep("200 millis")
+            yield* Effect.forkDetach(Effect.exit(native.call), { startImmediately: true })
+            yield* native.begun
           })
         )
       )
@@ -576,18 +589,30 @@ describe("a pool", () => {
 
   it.live("L5, L6, L7: that is saturated warns once in each window, with its numbers, also without new calls", () =>
     Effect.gen(function*() {
-      const busy = (threads: number) =>
-        Effect.forEach(Array.from({ length: threads }), () => Blocking.run(functions.block, 700), {
-          concurrency: 4,
-          discard: true
-        })
-      const options = { threads: 4, saturation: { threshold: 0.75, every: "250 millis" } } as const
-      const saturated = yield* withPool(options, busy(3))
-      const lines = saturated.warnings.filter((line) => line.includes("saturated"))
-      expect(lines[0]).toBe("Pool blocking is saturated: 3 of 4 threads are busy, 0 calls wait")
-      expect(lines.length).toBeGreaterThanOrEqual(2)
-      expect(lines.length).toBeLessThanOrEqual(3)
-      const calm = yield* withPool(options, busy(2))
+      const whileBusy = (threads: number, enough: (warnings: () => ReadonlyArray<string>) => Effect.Effect<void>) =>
+        watchingPool(
+          { threads: 4, saturation: { threshold: 0.75, every: "250 millis" } },
+          (warnings) =>
+            Effect.gen(function*() {
+              const memory = gate()
+              const begin = performance.now()
+              const holding = Array.from({ length: threads }, () => started(Blocking.run(functions.hold, memory)))
+              const fibers = yield* Effect.all(holding)
+              yield* reaches(memory, 0, threads)
+              yield* enough(warnings)
+              const took = performance.now() - begin
+              set(memory, 1, 1)
+              yield* Effect.forEach(fibers, Fiber.join)
+              return took
+            })
+        )
+      const saturated = yield* whileBusy(3, (warnings) => eventually(Effect.sync(() => warnings().length >= 3)))
+      expect(new Set(saturated.warnings)).toEqual(
+        new Set(["Pool blocking is saturated: 3 of 4 threads are busy, 0 calls wait"])
+      )
+      // The first of three comes after 100 milliseconds, and a window lies before each of the others.
+      expect(saturated.value).toBeGreaterThan(590)
+      const calm = yield* whileBusy(2, () => Effect.sleep("400 millis"))
       expect(calm.warnings).toEqual([])
     }))
 
@@ -606,12 +631,21 @@ describe("a pool", () => {
 
   it.live("M6: tells once that a call without a limit runs for long, and lets it run", () =>
     Effect.gen(function*() {
-      const { value, warnings } = yield* withPool(
-        { threads: 1, stalledAfter: "50 millis", saturation: "none" },
-        Blocking.run(functions.block, 300)
+      const memory = gate()
+      const { value, warnings } = yield* watchingPool(
+        { threads: 1, stalledAfter: "1 second", saturation: "none" },
+        (warnings) =>
+          Effect.gen(function*() {
+            const fiber = yield* started(Blocking.run(functions.hold, memory))
+            yield* eventually(Effect.sync(() => warnings().length > 0))
+            // As long again, in which nothing is told.
+            yield* Effect.sleep("1100 millis")
+            set(memory, 1, 1)
+            return yield* Fiber.join(fiber)
+          })
       )
-      expect(value).toBe(300)
-      expect(warnings).toEqual(["block has been running on blocking-1 for more than 50 ms without a limit"])
+      expect(value).toBe("let go")
+      expect(warnings).toEqual(["hold has been running on blocking-1 for more than 1000 ms without a limit"])
     }))
 
   it.live("M6: tells once that a call has waited on a thread for long, when a module holds it up", () =>
@@ -628,18 +662,25 @@ describe("a pool", () => {
 
   it.live("tells of a call that runs for long when it does, also when it began long after the others", () =>
     Effect.gen(function*() {
-      const { warnings } = yield* withPool(
+      const [one, two] = [gate(), gate()]
+      const { warnings } = yield* watchingPool(
         { threads: 2, stalledAfter: "1 second", saturation: "none" },
-        Effect.gen(function*() {
-          const first = yield* started(Blocking.run(functions.block, 600))
-          yield* becomes({ busy: 1 })
-          yield* Effect.sleep("300 millis")
-          const second = yield* started(Blocking.run(functions.block, 1500))
-          yield* Effect.all([Fiber.join(first), Fiber.join(second)])
-        })
+        (warnings) =>
+          Effect.gen(function*() {
+            const first = yield* started(Blocking.run(functions.hold, one))
+            yield* reaches(one, 0, 1)
+            yield* Effect.sleep("300 millis")
+            const second = yield* started(Blocking.run(functions.hold, two))
+            yield* reaches(two, 0, 1)
+            set(one, 1, 1)
+            yield* Fiber.join(first)
+            yield* eventually(Effect.sync(() => warnings().length > 0))
+            set(two, 1, 1)
+            yield* Fiber.join(second)
+          })
       )
       expect(warnings).toHaveLength(1)
-      expect(warnings[0]).toMatch(/^block has been running on blocking-\d for more than 1000 ms without a limit$/)
+      expect(warnings[0]).toMatch(/^hold has been running on blocking-\d for more than 1000 ms without a limit$/)
     }))
 
   it.live("counts busy threads in its metrics, not open promises", () =>
@@ -771,9 +812,9 @@ describe("a pool", () => {
     Effect.gen(function*() {
       const { took } = yield* timed(Effect.scoped(Effect.gen(function*() {
         const pool = yield* BlockingPool.make({ threads: 1, grace: "8 seconds" })
-        const forever = Effect.provideService(Blocking.run(functions.forever), Blocking.Blocking, pool)
-        yield* Effect.forkDetach(Effect.exit(forever), { startImmediately: true })
-        yield* Effect.sleep("50 millis")
+        const on = Effect.provideService(Blocking.Blocking, pool)
+        yield* Effect.forkDetach(Effect.exit(on(Blocking.run(functions.forever))), { startImmediately: true })
+        yield* on(becomes({ busy: 1 }))
       })))
       expect(took).toBeLessThan(2000)
     }).pipe(Effect.provide(Limits.layer({ hostStop: "1 second" })), Effect.provide(makeRecorder().layer)))

@@ -8,7 +8,8 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as asks from "../fixtures/asks.ts"
 import * as functions from "../fixtures/functions.ts"
-import { blockUntil, gate, reaches } from "../support/gate.ts"
+import { eventually } from "../support/eventually.ts"
+import { blockUntil, gate, reaches, set } from "../support/gate.ts"
 import { linesAt, makeRecorder } from "../support/recorder.ts"
 
 class Denied extends Schema.TaggedError<Denied>()("Denied", { path: Schema.String }) {}
@@ -23,6 +24,15 @@ const handlers = {
 }
 
 const offered = MainCalls.offer(asks.Desk, handlers)
+
+/** An offer that tells when a thread has begun to wait for ever. */
+const waitedFor = Effect.map(Deferred.make<void>(), (begun) => ({
+  begun: Deferred.await(begun),
+  offer: MainCalls.offer(asks.Desk, {
+    ...handlers,
+    forever: () => Effect.andThen(Deferred.succeed(begun, undefined), Effect.never)
+  })
+}))
 
 const started = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.forkChild(effect, { startImmediately: true })
 
@@ -73,6 +83,7 @@ layer(BlockingPool.layer({ threads: 2 }), { excludeTestServices: true })("a thre
         const fiber = yield* started(Blocking.run(asks.callsSlowly, memory, 50))
         yield* reaches(memory, 0, 1)
         // The loop stands still until the thread has given up.
+        set(memory, 2, 1)
         blockUntil(memory, 1, 1)
         return yield* Fiber.join(fiber)
       })))
@@ -103,10 +114,9 @@ layer(BlockingPool.layer({ threads: 2 }), { excludeTestServices: true })("a thre
     Effect.gen(function*() {
       const recorder = makeRecorder()
       const offer = MainCalls.offer(asks.Desk, { ...handlers, note: () => Effect.fail("no room for notes") })
-      yield* Effect.exit(inScope(offer(Effect.andThen(Blocking.run(asks.posts, "hello"), Effect.sleep("50 millis")))))
-        .pipe(
-          Effect.provide(recorder.layer)
-        )
+      // The failure of a task of the scope is what ends it.
+      const posts = Effect.andThen(Blocking.run(asks.posts, "hello"), Effect.never)
+      yield* Effect.flip(Effect.provide(inScope(offer(posts)), recorder.layer))
       expect(linesAt(recorder.records, "Error").join("\n")).toContain("desk/desk.note failed")
     }))
 
@@ -136,7 +146,9 @@ layer(BlockingPool.layer({ threads: 2 }), { excludeTestServices: true })("a thre
       caller = yield* started(Effect.provideService(offer(Blocking.run(asks.spawns)), TaskScope.TaskScope, scope))
       yield* Fiber.await(caller)
       // What its thread took back is read before what the call returned.
-      while ((yield* TaskScope.tasks(scope)).some(({ path }) => path === "desk/spawns")) yield* Effect.sleep("5 millis")
+      yield* eventually(
+        Effect.map(TaskScope.tasks(scope), (tasks) => tasks.every(({ path }) => path !== "desk/spawns"))
+      )
       expect(begun).toBe(1)
       expect((yield* TaskScope.tasks(scope)).map(({ path }) => path)).toEqual(["desk/desk.forever"])
     }).pipe(Effect.scoped))
@@ -168,10 +180,10 @@ layer(BlockingPool.layer({ threads: 2 }), { excludeTestServices: true })("a thre
   it.effect("whose call is interrupted stops waiting at once, once, and its clean-up may ask again", () =>
     Effect.gen(function*() {
       const memory = gate()
-      yield* inScope(offered(Effect.gen(function*() {
+      const { begun, offer } = yield* waitedFor
+      yield* inScope(offer(Effect.gen(function*() {
         const fiber = yield* started(Blocking.run(asks.waits, memory))
-        yield* reaches(memory, 0, 1)
-        yield* Effect.sleep("20 millis")
+        yield* begun
         yield* Fiber.interrupt(fiber)
         yield* reaches(memory, 3, 1)
       })))
@@ -301,11 +313,11 @@ it("D12: who looks for the call around it finds none outside of one", () => {
 it.live("a stop of the pool releases who waits, and runs nothing for them afterwards", () =>
   Effect.gen(function*() {
     const memory = gate()
+    const { begun, offer } = yield* waitedFor
     yield* inScope(
       Effect.gen(function*() {
-        yield* Effect.forkDetach(Effect.exit(offered(Blocking.run(asks.waits, memory))), { startImmediately: true })
-        yield* reaches(memory, 0, 1)
-        yield* Effect.sleep("20 millis")
+        yield* Effect.forkDetach(Effect.exit(offer(Blocking.run(asks.waits, memory))), { startImmediately: true })
+        yield* begun
       }).pipe(Effect.provide(BlockingPool.layer({ threads: 1, stopWithin: "2 seconds" })))
     )
     // Refused, and the clean-up as well.

@@ -9,6 +9,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Scheduler from "effect/Scheduler"
 import { Readings, Rules } from "../fixtures/rules.ts"
+import { eventually } from "../support/eventually.ts"
 import { linesAt, makeRecorder } from "../support/recorder.ts"
 
 type Body<A, E> = Effect.Effect<A, E, SyncApp.Running<"rules"> | Host.Host | TaskScope.TaskScope>
@@ -164,18 +165,25 @@ it.live("timers run between the handlers, and one that throws is logged and come
     expect(linesAt(records, "Error").join("\n")).toContain("the second tick fails")
   }))
 
+/** Waits until a handler of the rules runs. */
+const running = (name: string) =>
+  eventually(Effect.map(
+    Host.tree,
+    ({ apps }) => apps.some(({ calls }) => calls.some((call) => call.name === name && call.thread !== undefined))
+  ))
+
 it.live("an endless loop in a handler is ended at stop, and the rest of the host never notices", () =>
   Effect.gen(function*() {
-    let ticks = 0
-    const { exit } = yield* withRules(
+    const { exit, result } = yield* withRules(
       Effect.gen(function*() {
-        yield* Effect.forkDetach(Effect.exit(SyncApp.run(Rules, "spin")), { startImmediately: true })
-        yield* Effect.forkChild(Effect.forever(Effect.andThen(Effect.sleep("5 millis"), Effect.sync(() => ticks++))))
-        yield* Effect.sleep("200 millis")
+        const fiber = yield* Effect.forkDetach(Effect.exit(SyncApp.run(Rules, "spin")), { startImmediately: true })
+        yield* running("rules.spin")
+        for (let ticks = 0; ticks < 10; ticks++) yield* Effect.sleep("5 millis")
+        return fiber.pollUnsafe() === undefined
       }),
       { config: { limit: 1 }, grace: 50, stopWithin: "3 seconds" }
     )
-    expect(ticks).toBeGreaterThan(10)
+    expect(result).toBe(true)
     const report = exit._tag === "Success" ? exit.value : undefined
     expect(report?.took).toBeLessThan(3000)
     expect(report?.tasks.map(({ outcome, path }) => `${path} ${outcome}`)).toContain(
@@ -183,22 +191,12 @@ it.live("an endless loop in a handler is ended at stop, and the rest of the host
     )
   }))
 
-/** Waits until a handler of the rules runs. */
-const running = (name: string): Effect.Effect<void, never, Host.Host> =>
-  Effect.flatMap(
-    Host.tree,
-    ({ apps }) =>
-      apps.some(({ calls }) => calls.some((call) => call.name === name && call.thread !== undefined))
-        ? Effect.void
-        : Effect.andThen(Effect.sleep("5 millis"), running(name))
-  )
-
 it.live("a stop ends the handlers that poll before onStop, which runs in their thread", () =>
   Effect.gen(function*() {
     const { exit, stopped } = yield* withRules(
       Effect.gen(function*() {
         yield* Effect.forkDetach(Effect.exit(SyncApp.run(Rules, "polls")), { startImmediately: true })
-        yield* Effect.sleep("50 millis")
+        yield* running("rules.polls")
       }),
       { config: { limit: 1 } }
     )
@@ -280,7 +278,7 @@ it.live("a lost thread stops the app, and a start gives it a new one with a new 
           yield* Host.awaitReady
           const apps = yield* Host.apps
           const app = (name: string) => apps.find(({ path }) => path === `host/${name}`)!
-          while ((yield* App.state(app("rules")))._tag !== "Stopped") yield* Effect.sleep("10 millis")
+          yield* eventually(Effect.map(App.state(app("rules")), (state) => state._tag === "Stopped"))
           yield* App.start(app("rules"))
           yield* App.start(app("user"))
           yield* Host.requestStop("done")
@@ -309,7 +307,7 @@ it.live("what a timer asks for is interrupted when it takes too long, and ends w
     )
     const user = App.layer(
       "user",
-      Task.spawn(Effect.andThen(Effect.sleep("400 millis"), Host.requestStop("done")), "main")
+      Task.spawn(Effect.andThen(eventually(Effect.sync(() => counts.started > 2)), Host.requestStop("done")), "main")
     )
     yield* Host.launch(Layer.mergeAll(user, rules)).pipe(Effect.provide(makeRecorder().layer))
     expect(counts.started).toBeGreaterThan(1)

@@ -11,6 +11,7 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as asks from "../fixtures/asks.ts"
 import * as functions from "../fixtures/functions.ts"
+import { eventually } from "../support/eventually.ts"
 import { gate, reaches } from "../support/gate.ts"
 import { makeRecorder } from "../support/recorder.ts"
 
@@ -62,7 +63,7 @@ layer(BlockingPool.layer({ threads: 2, grace: 20 }), { excludeTestServices: true
         return true
       })
       const fiber = yield* started(Blocking.run(functions.prints, 5))
-      while (written.length < 5) yield* Effect.sleep("5 millis")
+      yield* eventually(Effect.sync(() => written.length >= 5))
       yield* Fiber.interrupt(fiber)
       spy.mockRestore()
       expect(written.slice(0, 5).join("")).toBe("line 0\nline 1\nline 2\nline 3\nline 4\n")

@@ -17,10 +17,11 @@ const running = async (grace: number = settings.grace) => {
   return { memory, pool, target }
 }
 
-/** Lets a deaf call end, and its thread go on, while the pool stands still. */
+/** Lets a deaf call end, and its thread go on, while the pool stands still, and the grace of the call runs out. */
 const letEnd = (memory: Int32Array): void => {
   set(memory, 1, 1)
-  blockUntil(memory, 3, 1)
+  // A thread that wrongly begins with its next call never says so.
+  blockUntil(memory, 3, 1, 2000)
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 60)
 }
 
@@ -155,11 +156,16 @@ it("a thread that has nothing to do takes over what lies ready on one that is bu
 
 it("a thread is sent calls ahead again, however long one of them took before", async () => {
   const pool = await makePool()
-  const slow = call(pool, functions.block, 30)
+  // The calls take as long as the test says, however busy the machine is.
+  let time = performance.now()
+  vi.spyOn(performance, "now").mockImplementation(() => time)
+  const slow = call(pool, functions.triple, 1)
+  time += 30
   await until(() => slow.answers.length === 1)
   // One call at a time, each made as soon as the one before it has its answer.
   let rounds = 0
   const again = (): void => {
+    time += 0.05
     if (++rounds < 40) callThen(pool, again, functions.triple, rounds)
   }
   again()

@@ -8,17 +8,24 @@ import { expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
 import * as Scope from "effect/Scope"
+import * as TestClock from "effect/testing/TestClock"
 import * as asks from "../fixtures/asks.ts"
 import * as functions from "../fixtures/functions.ts"
 import { dies } from "../fixtures/modules/dies.ts"
 import { hangs } from "../fixtures/modules/hangs.ts"
+import { eventually } from "../support/eventually.ts"
 import { gate, reaches } from "../support/gate.ts"
 
 const pool = (options?: BlockingPool.BlockingPoolOptions) =>
   Effect.provide(BlockingPool.layer({ threads: 1, saturation: "none", ...options }))
 
 const status = Effect.flatMap(Blocking.Blocking, (pool) => pool.status)
+
+/** Waits until a scope has no task any more. */
+const isEmpty = (scope: TaskScope.TaskScope) =>
+  eventually(Effect.map(TaskScope.tasks(scope), (tasks) => tasks.length === 0))
 
 it.live("calls that are cancelled because the thread of another one died never run", () =>
   Effect.gen(function*() {
@@ -44,10 +51,9 @@ it.live("a close whose first answer cancels the others leaves no task behind", (
     yield* TaskScope.spawn(scope, Effect.provideService(group, Blocking.Blocking, pool), "group", {
       onFailure: "ignore"
     })
-    yield* Effect.sleep("50 millis")
+    yield* eventually(Effect.map(pool.status, ({ busy }) => busy === 1))
     yield* Scope.close(owner, Exit.void)
-    yield* Effect.sleep("100 millis")
-    expect(yield* TaskScope.tasks(scope)).toEqual([])
+    yield* isEmpty(scope)
     expect(yield* pool.status).toMatchObject({ queued: 0, calls: [] })
     expect((yield* TaskScope.close(scope)).took).toBeLessThan(1000)
   }).pipe(Effect.scoped))
@@ -85,12 +91,13 @@ it.live("a close in the middle of a restart waits for what runs on the old threa
     expect(yield* pool.status).toMatchObject({ threads: 0, calls: [] })
   }))
 
-it.live("a call that has returned while its effect still cleans up leaves no task behind when it times out", () =>
+it.effect("a call that has returned while its effect still cleans up leaves no task behind when it times out", () =>
   Effect.gen(function*() {
     const scope = yield* TaskScope.make("app", { stopWithin: "4 seconds" })
+    const cleanUp = yield* Latch.make()
     const offer = MainCalls.offer(asks.Desk, {
       add: () => Effect.succeed(0),
-      slow: () => Effect.onInterrupt(Effect.never, () => Effect.sleep("900 millis")),
+      slow: () => Effect.onInterrupt(Effect.never, () => cleanUp.await),
       fail: () => Effect.fail("no"),
       nested: () => Effect.succeed(0),
       note: () => Effect.void,
@@ -100,8 +107,10 @@ it.live("a call that has returned while its effect still cleans up leaves no tas
     // The thread is there, and has loaded the module.
     yield* offer(Blocking.run(asks.adds, 1, 2))
     const caller = yield* TaskScope.spawn(scope, offer(Effect.flip(call)), "caller")
+    yield* eventually(Effect.map(status, ({ completed }) => completed === 2))
+    yield* TestClock.adjust("400 millis")
     expect(yield* caller.join).toMatchObject({ reason: { _tag: "TimedOut", state: "ended" } })
-    yield* Effect.sleep("800 millis")
-    expect(yield* TaskScope.tasks(scope)).toEqual([])
+    yield* cleanUp.open
+    yield* isEmpty(scope)
     expect((yield* TaskScope.close(scope)).clean).toBe(true)
   }).pipe(Effect.scoped, pool()))

@@ -6,20 +6,19 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as TestClock from "effect/testing/TestClock"
 import * as functions from "../fixtures/functions.ts"
+import { eventually } from "../support/eventually.ts"
 import { gate, reaches, set } from "../support/gate.ts"
+import { nativeCall } from "../support/nativeCall.ts"
 import { linesAt, makeRecorder } from "../support/recorder.ts"
 
 const pool = (options?: BlockingPool.BlockingPoolOptions) =>
   Effect.provide(BlockingPool.layer({ threads: 2, ...options }))
 
-/** Waits until a thread runs something; the limit of the test is the limit. */
-const busy: Effect.Effect<void, never, Blocking.Blocking> = Effect.gen(function*() {
-  const { status } = yield* Blocking.Blocking
-  while ((yield* status).busy === 0) yield* Effect.sleep("5 millis")
-})
+/** Waits until the pool has counted something. */
+const counted = (count: "busy" | "cancelled" | "killed") =>
+  eventually(Effect.flatMap(Blocking.Blocking, ({ status }) => Effect.map(status, (status) => status[count] > 0)))
 
-/** Waits for what runs to come to native code, which nobody can see. */
-const inNativeCode = Effect.andThen(busy, Effect.sleep("300 millis"))
+const busy = counted("busy")
 
 /** A scope in which a task calls a function, closed once a function runs. */
 const closedDuring = (
@@ -175,22 +174,31 @@ it.live("the call of a task that has a limit of its own and cannot be interrupte
     expect(report.took).toBeLessThan(2000)
   }))
 
-it.live("a call that nobody can interrupt or end is given up in time, and its fiber goes on when it is over", () =>
+it.live.each<[string, string, "interrupted" | "abandoned"]>([
+  [
+    "a thread that cannot be ended is given up in time, reported, and told of when it ends after all",
+    "app/work/nativeSleep",
+    "interrupted"
+  ],
+  [
+    "a call that nobody can interrupt or end is given up in time, and its fiber goes on when it is over",
+    "app/work",
+    "abandoned"
+  ]
+])("%s", ([, path, outcome]) =>
   Effect.gen(function*() {
-    const recorder = makeRecorder()
+    const { layer, records } = makeRecorder()
+    const { begun, call } = yield* nativeCall(3)
+    const work = outcome === "interrupted" ? call : Effect.uninterruptible(call)
     const report = yield* Effect.gen(function*() {
-      const report = yield* closedDuring(
-        Effect.uninterruptible(Blocking.run(functions.nativeSleep, 3)),
-        500,
-        inNativeCode
+      const report = yield* closedDuring(work, 500, begun)
+      yield* eventually(
+        Effect.sync(() => linesAt(records, "Warn").some((line) => line.startsWith(`Task ${path} ended after all`)))
       )
-      yield* Effect.sleep("3500 millis")
       return report
-    }).pipe(pool({ grace: 0 }), Effect.provide(recorder.layer))
-    expect(linesOf(report)).toEqual(["app/work abandoned", "app/work/nativeSleep abandoned"])
+    }).pipe(pool({ grace: 0 }), Effect.provide(layer))
+    expect(linesOf(report)).toEqual([`app/work ${outcome}`, "app/work/nativeSleep abandoned"])
     expect(report.took).toBeLessThan(700)
-    const told = linesAt(recorder.records, "Warn")
-    expect(told.some((line) => line.startsWith("Task app/work ended after all"))).toBe(true)
   }))
 
 it.live("the thread of a call that cannot be interrupted is ended though the virtual clock of its scope stands still", () =>
@@ -201,8 +209,7 @@ it.live("the thread of a call that cannot be interrupted is ended though the vir
       yield* TaskScope.spawn(scope, call, "work")
     }))
     yield* Effect.exit(Effect.provide(stuck, TestClock.layer()))
-    const { status } = yield* Blocking.Blocking
-    while ((yield* status).killed === 0) yield* Effect.sleep("5 millis")
+    yield* counted("killed")
     expect(yield* Blocking.run(functions.triple, 2)).toBe(6)
   }).pipe(pool({ grace: 50 }), Effect.provide(makeRecorder().layer)))
 
@@ -248,7 +255,7 @@ it.live("a host in a hurry ends the threads of its calls without their grace, al
     )
     yield* reaches(memory, 0, 2)
     control?.requestStop({ reason: "enough" })
-    yield* Effect.sleep("50 millis")
+    yield* counted("cancelled")
     control?.hurry("the user is gone", 10_000)
     const report = yield* Fiber.join(host)
     expect(linesOf(report).toSorted()).toEqual([
@@ -259,20 +266,6 @@ it.live("a host in a hurry ends the threads of its calls without their grace, al
     ])
     expect(report.took).toBeLessThan(3000)
   }).pipe(pool({ grace: 60_000 }), Effect.provide(makeRecorder().layer)))
-
-it.live("a thread that cannot be ended is given up in time, reported, and told of when it ends after all", () =>
-  Effect.gen(function*() {
-    const recorder = makeRecorder()
-    const report = yield* Effect.gen(function*() {
-      const report = yield* closedDuring(Blocking.run(functions.nativeSleep, 3), 500, inNativeCode)
-      yield* Effect.sleep("3500 millis")
-      return report
-    }).pipe(pool({ grace: 0 }), Effect.provide(recorder.layer))
-    expect(linesOf(report)).toEqual(["app/work interrupted", "app/work/nativeSleep abandoned"])
-    expect(report.took).toBeLessThan(700)
-    const told = linesAt(recorder.records, "Warn")
-    expect(told.some((line) => line.startsWith("Task app/work/nativeSleep ended after all"))).toBe(true)
-  }))
 
 it.live("a call that waits in the queue when its app stops never runs", () =>
   Effect.gen(function*() {
@@ -331,7 +324,7 @@ it.live("an app that stops leaves the pool to the others", () =>
       Effect.gen(function*() {
         yield* Task.spawn(
           Effect.gen(function*() {
-            yield* Effect.sleep("100 millis")
+            yield* busy
             const apps = yield* Host.apps
             yield* App.stop(apps.find((app) => app.path === "host/short")!)
             results.push(yield* Blocking.run(functions.triple, 5))

@@ -12,6 +12,7 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import type { Program } from "../fixtures/hosts/run.ts"
 import { childApp } from "../support/childApp.ts"
+import { eventually } from "../support/eventually.ts"
 
 const run = fileURLToPath(new URL("../fixtures/hosts/run.ts", import.meta.url))
 const programs = fileURLToPath(new URL("../fixtures/hosts/programs.ts", import.meta.url))
@@ -23,8 +24,7 @@ const folder = Effect.acquireRelease(
 )
 
 /** Waits until something outside of this process has happened. */
-const until = (holds: () => boolean): Effect.Effect<void> =>
-  Effect.suspend(() => holds() ? Effect.void : Effect.andThen(Effect.sleep(10), until(holds)))
+const until = (holds: () => boolean) => eventually(Effect.sync(holds))
 
 const program: Program = { apps: ["works"], stopWithin: 1500, under: "NodeRuntime" }
 

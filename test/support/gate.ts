@@ -24,7 +24,10 @@ export const set = (memory: Int32Array, word: number, value: number): void => {
   Atomics.notify(memory, word)
 }
 
-/** Blocks this thread until a word has a value, which only another thread can write. */
-export const blockUntil = (memory: Int32Array, word: number, value: number): void => {
-  while (Atomics.load(memory, word) < value) Atomics.wait(memory, word, Atomics.load(memory, word), 10)
+/** Blocks this thread until a word has a value, which only another thread can write, or a time is over. */
+export const blockUntil = (memory: Int32Array, word: number, value: number, within = Infinity): void => {
+  const begin = performance.now()
+  while (Atomics.load(memory, word) < value && performance.now() - begin < within) {
+    Atomics.wait(memory, word, Atomics.load(memory, word), 10)
+  }
 }

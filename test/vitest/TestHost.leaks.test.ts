@@ -184,12 +184,16 @@ describe("no leak is", () => {
 
   it.live("what another test makes at the same time", () =>
     Effect.gen(function*() {
+      const over = Promise.withResolvers<void>()
       const clean = asTest(Effect.gen(function*() {
         const host = yield* TestHost.launch(sensor(Task.spawn(Effect.never, "poll")))
-        yield* host.settle(() => new Promise((resolve) => setTimeout(resolve, 50)))
+        yield* host.settle(() => over.promise)
       }))
       let timer: NodeJS.Timeout | undefined
-      const leaking = leaksOf(make(() => (timer = setInterval(() => {}, 1000))))
+      const leaking = Effect.ensuring(
+        leaksOf(make(() => (timer = setInterval(() => {}, 1000)))),
+        Effect.sync(() => over.resolve())
+      )
       const [first, second] = yield* Effect.all([clean, leaking], { concurrency: "unbounded" })
       clearInterval(timer)
       assert.isTrue(Exit.isSuccess(first))
