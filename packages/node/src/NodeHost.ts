@@ -16,7 +16,13 @@ import * as Result from "effect/Result"
 import * as Runtime from "effect/Runtime"
 import type { HealthFileFailed } from "./HealthFileFailed.ts"
 import { exitCodes as codes } from "./internal/exitCode.ts"
-import { currentProcess, type MainProcess, type ProcessSettings, takeProcess } from "./internal/mainProcess.ts"
+import {
+  currentProcess,
+  endWithin,
+  type MainProcess,
+  type ProcessSettings,
+  takeProcess
+} from "./internal/mainProcess.ts"
 import { isNotified } from "./internal/notify.ts"
 import { durationOf } from "./internal/settings.ts"
 import { writeHealth } from "./internal/writeHealth.ts"
@@ -72,9 +78,6 @@ export const exitCodes: {
   readonly abandoned: 70
   readonly forced: 71
 } = codes
-
-/** What the end of the process takes after the stop, at most. */
-const endWithin = 1000
 
 const shown = (millis: number): string => Duration.format(Duration.millis(millis))
 

@@ -44,10 +44,13 @@ export interface ProcessSettings {
   readonly stopWithin: number
 }
 
+/** Milliseconds that the end of the process takes after the budget, at most. */
+export const endWithin = 1000
+
 /**
  * Milliseconds after its deadline at which the main thread ends the process, and the guardian if it does not; what the
- * end has from its begin; and when it has come after the deadline, whatever it has begun with. All of it is within a
- * second, and `onReport` of a host that has used up its budget has its half second before.
+ * end has from its begin; and when it has come after the deadline, whatever it has begun with. All of it is within
+ * `endWithin`, and `onReport` of a host that has used up its budget has its half second before.
  */
 const grace = { main: 650, guardian: 750, end: 500, last: 900 } as const
 
@@ -379,7 +382,7 @@ export class MainProcess {
     }
     if (stop.extended !== told.extended) {
       told.extended = stop.extended
-      this.notify(`EXTEND_TIMEOUT_USEC=${Math.ceil(stop.left * 1000)}`)
+      this.notify(`EXTEND_TIMEOUT_USEC=${Math.ceil((stop.left + endWithin) * 1000)}`)
     }
   }
 
