@@ -48,6 +48,14 @@ const reportOf = (app: App.App | undefined) =>
     return (state as Extract<App.AppState, { readonly _tag: "Stopped" | "Failed" }>).report
   })
 
+/** An app without a host, and the report that it leaves behind. */
+const bareApp = <E>(start: Effect.Effect<unknown, E, App.Provided>, options?: App.AppOptions) =>
+  Effect.gen(function*() {
+    const apps: Array<App.App> = []
+    const { close } = yield* bare(App.layer("a", Effect.andThen(handleOf(apps), start), options))
+    return { close, report: Effect.suspend(() => reportOf(apps[0])) }
+  })
+
 const outcomes = (lines: ReadonlyArray<{ readonly path: string; readonly outcome: string }>) =>
   lines.map(({ outcome, path }) => `${path} ${outcome}`)
 
@@ -273,11 +281,8 @@ describe("tasks with stopAt", () => {
   it.effect("\"stopping\" is the announcement of the app where it stops alone, also in its child scopes", () =>
     Effect.gen(function*() {
       const log: Array<string> = []
-      const apps: Array<App.App> = []
-      const { close } = yield* bare(App.layer(
-        "a",
+      const { close, report } = yield* bareApp(
         Effect.gen(function*() {
-          yield* handleOf(apps)
           yield* App.onStop("slow", Effect.sleep(100))
           yield* Task.spawn(Effect.ensuring(Effect.never, sayAt(log, "early")), "early", { stopAt: "stopping" })
           const child = yield* TaskScope.child(yield* TaskScope.TaskScope, "child")
@@ -285,11 +290,11 @@ describe("tasks with stopAt", () => {
             stopAt: "stopping"
           })
         })
-      ))
+      )
       const begin = yield* now
       yield* close
       assert.deepStrictEqual(log, [`early at ${begin}`, `early at ${begin}`])
-      assert.deepStrictEqual(outcomes((yield* reportOf(apps[0])).tasks).toSorted(), [
+      assert.deepStrictEqual(outcomes((yield* report).tasks).toSorted(), [
         "a/child/early interrupted",
         "a/early interrupted"
       ])
@@ -587,18 +592,15 @@ describe("the hooks of an app", () => {
   it.effect("that stops without a host run in the same order around its own stop", () =>
     Effect.gen(function*() {
       const log: Array<string> = []
-      const apps: Array<App.App> = []
-      const { close } = yield* bare(App.layer(
-        "a",
+      const { close, report } = yield* bareApp(
         Effect.gen(function*() {
-          yield* handleOf(apps)
           yield* Effect.acquireRelease(Effect.void, () => say(log, "released"))
           yield* hooksOf(log, "a")
           yield* App.onStop("hook", say(log, "onStop"))
           yield* Task.spawn(Effect.ensuring(Effect.sleep(100), say(log, "work")), "work", { kind: "foreground" })
           yield* Task.spawn(Effect.ensuring(Effect.never, say(log, "interrupted")), "poll")
         })
-      ))
+      )
       const { took } = yield* close
       assert.strictEqual(took, 100)
       assert.deepStrictEqual(log, [
@@ -612,9 +614,9 @@ describe("the hooks of an app", () => {
         "a finalWrite",
         "a closing"
       ])
-      const report = yield* reportOf(apps[0])
-      assert.isTrue(report.clean)
-      assert.strictEqual(report.hooks.length, 6)
+      const { clean, hooks } = yield* report
+      assert.isTrue(clean)
+      assert.strictEqual(hooks.length, 6)
     }).pipe(Effect.provide(makeRecorder().layer)))
 
   it.effect("that stops alone run with it and not again with the host, and those of its newest life run then", () =>
@@ -783,11 +785,8 @@ describe("the hooks of an app", () => {
   it.effect("that stops alone leave each other, its tasks and its resources their time, and its stop is in time", () =>
     Effect.gen(function*() {
       const log: Array<string> = []
-      const apps: Array<App.App> = []
-      const { close } = yield* bare(App.layer(
-        "a",
+      const { close, report } = yield* bareApp(
         Effect.gen(function*() {
-          yield* handleOf(apps)
           yield* Effect.acquireRelease(Effect.void, () => Effect.andThen(say(log, "release"), Effect.never))
           for (const phase of phases) {
             yield* Shutdown.on(phase, `hang-${phase}`, Effect.andThen(say(log, phase), Effect.never))
@@ -797,14 +796,13 @@ describe("the hooks of an app", () => {
           yield* Task.spawn(Effect.ensuring(Effect.never, say(log, "task")), "poll")
         }),
         { stopWithin: "5 seconds" }
-      ))
+      )
       const { took } = yield* close
       assert.strictEqual(took, 5000)
       assert.include(log, "stopping")
       assert.include(log, "onStop")
       assert.deepStrictEqual(log.slice(-4), ["task", "release", "finalWrite", "closing"])
-      const report = yield* reportOf(apps[0])
-      assert.deepInclude(report, { took: 5000, budget: 5000 })
+      assert.deepInclude(yield* report, { took: 5000, budget: 5000 })
     }).pipe(Effect.provide(makeRecorder().layer)))
 })
 
@@ -1237,11 +1235,10 @@ describe("more time", () => {
   it.effect("is there for an app without a host, and for a scope without an app", () =>
     Effect.gen(function*() {
       const got: Array<number> = []
-      const apps: Array<App.App> = []
       const slow = Effect.ensuring(Effect.never, Effect.andThen(ask(got), Effect.sleep("12 seconds")))
-      const { close } = yield* bare(App.layer("a", Effect.andThen(handleOf(apps), Task.spawn(slow, "work"))))
+      const { close, report } = yield* bareApp(Task.spawn(slow, "work"))
       assert.strictEqual((yield* close).took, 12_000)
-      assert.deepInclude(yield* reportOf(apps[0]), { took: 12_000, budget: 20_000, clean: true })
+      assert.deepInclude(yield* report, { took: 12_000, budget: 20_000, clean: true })
 
       const scope = yield* TaskScope.make("scope")
       yield* TaskScope.spawn(scope, slow, "work")

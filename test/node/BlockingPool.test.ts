@@ -59,6 +59,21 @@ const watchingPool = <A, E>(
 
 const started = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.forkChild(effect, { startImmediately: true })
 
+/** Calls that hold two threads until they are let go. */
+const holdingBoth = Effect.gen(function*() {
+  const memory = gate()
+  const holders = [
+    yield* started(Blocking.run(functions.hold, memory)),
+    yield* started(Blocking.run(functions.hold, memory))
+  ]
+  yield* reaches(memory, 0, 2)
+  const letGo = Effect.suspend(() => {
+    set(memory, 1, 1)
+    return Effect.forEach(holders, Fiber.join, { discard: true })
+  })
+  return { letGo, memory }
+})
+
 const timed = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.suspend(() => {
     const begin = performance.now()
@@ -221,17 +236,10 @@ layer(BlockingPool.layer({ threads: 2, grace: "100 millis" }), { excludeTestServ
 
     it.effect("that was cancelled before it began never begins", () =>
       Effect.gen(function*() {
-        const memory = gate()
-        const holders = [
-          yield* started(Blocking.run(functions.hold, memory)),
-          yield* started(Blocking.run(functions.hold, memory))
-        ]
-        yield* reaches(memory, 0, 2)
+        const { letGo, memory } = yield* holdingBoth
         const waiting = yield* started(Blocking.run(functions.counts, memory, 2))
         yield* Fiber.interrupt(waiting)
-        set(memory, 1, 1)
-        Atomics.notify(memory, 1)
-        yield* Effect.forEach(holders, Fiber.join)
+        yield* letGo
         yield* Blocking.run(functions.triple, 1)
         yield* Blocking.run(functions.triple, 1)
         expect(Atomics.load(memory, 2)).toBe(0)
@@ -257,20 +265,13 @@ layer(BlockingPool.layer({ threads: 2, grace: "100 millis" }), { excludeTestServ
 
     it.effect("M3: whose limit is over before it began says that it never will", () =>
       Effect.gen(function*() {
-        const memory = gate()
-        const holders = [
-          yield* started(Blocking.run(functions.hold, memory)),
-          yield* started(Blocking.run(functions.hold, memory))
-        ]
-        yield* reaches(memory, 0, 2)
+        const { letGo, memory } = yield* holdingBoth
         const reason = yield* reasonOf(
           Blocking.run(functions.counts, memory, 2).pipe(Blocking.withOptions({ timeout: "30 millis" }))
         )
         expect(reason).toMatchObject({ _tag: "TimedOut", state: "queued" })
         expect(reason.message).toContain("it had not begun and never will")
-        set(memory, 1, 1)
-        Atomics.notify(memory, 1)
-        yield* Effect.forEach(holders, Fiber.join)
+        yield* letGo
         yield* Blocking.run(functions.triple, 1)
         expect(Atomics.load(memory, 2)).toBe(0)
       }))
@@ -352,19 +353,13 @@ describe("a pool", () => {
     withPool(
       { threads: 2 },
       Effect.gen(function*() {
-        const memory = gate()
-        const held = [
-          yield* started(Blocking.run(functions.hold, memory)),
-          yield* started(Blocking.run(functions.hold, memory))
-        ]
-        yield* reaches(memory, 0, 2)
+        const { letGo } = yield* holdingBoth
         const third = yield* started(Blocking.run(functions.triple, 3))
         yield* Effect.sleep("30 millis")
         expect(third.pollUnsafe()).toBeUndefined()
         expect(yield* status).toMatchObject({ busy: 2, queued: 1 })
-        set(memory, 1, 1)
+        yield* letGo
         expect(yield* Fiber.join(third)).toBe(9)
-        yield* Effect.forEach(held, Fiber.join)
       })
     ))
 
