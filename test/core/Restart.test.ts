@@ -407,36 +407,59 @@ describe("a stop", () => {
       assert.include(ShutdownReport.format(report), "1 restart")
     }).pipe(Effect.provide(inScope)))
 
-  it.effect("R5: of an app during the delay ends a foreground task at once, before hooks and drain", () =>
+  it.effect("R5: of an app during the delay ends a foreground task at once, and no drain waits for it", () =>
     Effect.gen(function*() {
       const { effect, starts } = makeFlaky(fails)
       const start = Effect.gen(function*() {
         yield* Task.spawn(effect, "poll", {
           kind: "foreground",
-          restart: Restart.permanent({ schedule: Schedule.spaced("1 second") })
+          restart: Restart.permanent({ schedule: Schedule.spaced("1 minute") })
         })
-        yield* App.onStop("hook", Effect.sleep("3 seconds"))
         yield* Task.after(Host.requestStop("enough"), "stopper", "500 millis")
       })
       const host = yield* Effect.forkChild(Host.launch(App.layer("sensor", start)))
       yield* TestClock.adjust("20 seconds")
       const report = yield* Fiber.join(host)
-      assert.deepStrictEqual(starts, [0])
-      assert.strictEqual(report.took, 3000)
+      assert.deepStrictEqual([starts, report.took], [[0], 0])
     }))
 
-  it.effect("a task that fails while its app stops is not started again", () =>
+  it.effect("R5: of an app with many tasks in their delay starts none of them, also when the delay ends meanwhile", () =>
     Effect.gen(function*() {
+      const { effect, starts } = makeFlaky(fails)
+      const count = 4000
+      const app = yield* Deferred.make<App.App>()
+      const start = Effect.gen(function*() {
+        const restart = Restart.permanent({ schedule: Schedule.spaced("1 second") })
+        for (let nth = 0; nth < count; nth++) yield* Task.spawn(effect, "poll", { restart })
+        yield* App.onStop("hook", Effect.sleep("3 seconds"))
+        yield* Deferred.succeed(app, yield* App.CurrentApp)
+      })
+      yield* Effect.forkScoped(Layer.launch(App.layer("sensor", start)))
+      yield* TestClock.adjust(999)
+      // They are interrupted a few at a time, and their delays end before it comes to all of them.
+      yield* Effect.forkChild(App.stop(yield* Deferred.await(app)), { startImmediately: true })
+      yield* TestClock.adjust(1)
+      yield* TestClock.adjust("20 seconds")
+      assert.strictEqual(starts.length, count)
+    }).pipe(Effect.scoped, Effect.provide(makeRecorder().layer)))
+
+  it.effect("a task that fails while its app stops is not started again, and nobody says so", () =>
+    Effect.gen(function*() {
+      const { layer, records } = makeRecorder()
       const { effect, starts } = makeFlaky(Effect.andThen(Effect.sleep("1 second"), fails))
       const start = Effect.gen(function*() {
         yield* Task.spawn(effect, "poll", { restart: Restart.permanent({ schedule: Schedule.spaced(1) }) })
         yield* App.onStop("hook", Effect.sleep("3 seconds"))
         yield* Task.after(Host.requestStop("enough"), "stopper", "500 millis")
       })
-      const host = yield* Effect.forkChild(Host.launch(App.layer("sensor", start)))
+      const host = yield* Effect.forkChild(Effect.provide(Host.launch(App.layer("sensor", start)), layer))
       yield* TestClock.adjust("20 seconds")
       yield* Effect.exit(Fiber.join(host))
       assert.deepStrictEqual(starts, [0])
+      assert.deepStrictEqual(
+        records.map(({ message }) => message).filter((message) => message.startsWith("Task")),
+        ["Task host/sensor/poll failed after 1.0 s; its scope is stopping anyway"]
+      )
     }))
 
   it.effect("the clean-up of a run that a stop ends has its time", () =>
@@ -451,6 +474,58 @@ describe("a stop", () => {
       const report = yield* Fiber.join(closing)
       assert.deepStrictEqual([log, report.clean], [["cleaned up"], true])
     }).pipe(Effect.provide(inScope)))
+})
+
+describe("the event loop", () => {
+  it.effect("has its turn before each restart without a pause", () =>
+    Effect.gen(function*() {
+      const { effect, starts } = makeFlaky(Effect.void)
+      const restart = Restart.permanent({
+        schedule: Schedule.spaced(0),
+        budget: { restarts: 100, within: "1 hour" },
+        onExhausted: "giveUp"
+      })
+      yield* Task.spawn(effect, "busy", { restart, onFailure: "ignore" })
+      assert.deepStrictEqual(starts, [0])
+    }).pipe(Effect.provide(inScope), Effect.provide(makeRecorder().layer)))
+
+  it.live("has its turns beside a task that ends before its first wait, again and again without a pause", () =>
+    Effect.gen(function*() {
+      const { effect, starts } = makeFlaky(Effect.void)
+      const restart = Restart.permanent({ schedule: Schedule.spaced(0), budget: "none" })
+      const task = yield* Task.spawn(effect, "busy", { restart })
+      yield* Effect.sleep("5 millis")
+      assert.strictEqual(yield* task.interrupt("enough"), true)
+      assert.isAbove(starts.length, 1)
+    }).pipe(Effect.provide(inScope), Effect.provide(makeRecorder().layer)))
+
+  it.live("has its turns while many tasks that have failed together are started again", () =>
+    Effect.gen(function*() {
+      const count = 5000
+      const waiting: Array<() => void> = []
+      let again = 0
+      const all = yield* Deferred.make<void>()
+      const wait = Effect.callback<void, string>((resume) => void waiting.push(() => resume(fails)))
+      const done = Effect.sync(() => {
+        if (++again === count) Deferred.doneUnsafe(all, Effect.void)
+      })
+      const restart = Restart.transient({ schedule: Schedule.spaced(0), budget: "none" })
+      for (let nth = 0; nth < count; nth++) {
+        yield* Task.spawn(makeFlaky(wait, done).effect, `task-${nth}`, { restart })
+      }
+      const turns: Array<number> = []
+      let watching = true
+      const look = () => {
+        turns.push(again)
+        if (watching) setImmediate(look)
+      }
+      setImmediate(look)
+      for (const fail of waiting) fail()
+      yield* Deferred.await(all)
+      watching = false
+      // Not all of them in one or two turns.
+      assert.isAbove(new Set(turns).size, 5)
+    }).pipe(Effect.provide(inScope), Effect.provide(makeRecorder().layer)))
 })
 
 describe("it is visible", () => {

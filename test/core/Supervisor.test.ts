@@ -190,6 +190,34 @@ describe("strategies", () => {
     }).pipe(Effect.provide(inScope)))
 })
 
+describe("members that do much in their first step", () => {
+  it.effect("may end in it; the others begin all the same", () =>
+    Effect.gen(function*() {
+      const { log, member } = makeLog()
+      const group = Supervisor.group([member("a", Effect.void, { restart: untilDone }), member("b", Effect.never)])
+      const task = yield* Task.spawn(group, "group")
+      assert.deepStrictEqual([log, outcomeOf(task)], [["+a 0", "+b 0"], "Running"])
+    }).pipe(Effect.provide(inScope)))
+
+  it.effect("may let another one fail, and end with it", () =>
+    Effect.gen(function*() {
+      const { log, member } = makeLog()
+      const broken = yield* Deferred.make<void, string>()
+      let first = true
+      const breaks = Effect.suspend(() => {
+        if (first) Deferred.doneUnsafe(broken, Effect.fail("broken"))
+        return Effect.never
+      })
+      const waits = Effect.suspend(() =>
+        first ? Effect.ensuring(Deferred.await(broken), Effect.sync(() => first = false)) : Effect.never
+      )
+      const group = Supervisor.group([member("a", waits), member("b", breaks)], { strategy: "oneForAll" })
+      yield* Task.spawn(group, "group")
+      yield* TestClock.adjust("5 seconds")
+      assert.deepStrictEqual(log, ["+a 0", "+b 0", "-b 0", "+a 1", "+b 1"])
+    }).pipe(Effect.provide(inScope)))
+})
+
 describe("the budget of a group", () => {
   const budget = { restarts: 2, within: "1 minute" } as const
 

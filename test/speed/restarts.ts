@@ -89,20 +89,27 @@ const program = Effect.gen(function*() {
   }
 })
 
-await Effect.runPromise(program)
-console.log(
-  `# Restart storm: ${count} tasks, ${failures} restarts each, Node ${process.versions.node}, ${cpus()[0]?.model}\n`
+const print = (text: string) => Effect.sync(() => process.stdout.write(`${text}\n\n`))
+
+const table = () =>
+  render([
+    ["", "ms, all of it", "longest stall ms", "worst round ms"],
+    ...ways.map((way) => {
+      const rows = figures.get(way)!
+      const stalls = rows.map(({ stall }) => stall)
+      return [
+        way.name,
+        median(rows.map(({ took }) => took)).toFixed(0),
+        median(stalls).toFixed(1),
+        Math.max(...stalls).toFixed(1)
+      ]
+    })
+  ])
+
+const title = `# Restart storm: ${count} tasks, ${failures} restarts each, Node ${process.versions.node}, ${
+  cpus()[0]?.model
+}`
+
+await Effect.runPromise(
+  Effect.andThen(program, Effect.suspend(() => print(`${title}\n\n${table()}`)))
 )
-console.log(render([
-  ["", "ms, all of it", "longest stall ms", "worst round ms"],
-  ...ways.map((way) => {
-    const rows = figures.get(way)!
-    const stalls = rows.map(({ stall }) => stall)
-    return [
-      way.name,
-      median(rows.map(({ took }) => took)).toFixed(0),
-      median(stalls).toFixed(1),
-      Math.max(...stalls).toFixed(1)
-    ]
-  })
-]))

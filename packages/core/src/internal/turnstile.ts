@@ -42,9 +42,11 @@ const nextTurn = (): void => {
  * to depend on how long anything takes.
  */
 export const inTurn = (clock: Clock.Clock, pass: () => void): (() => void) | undefined => {
-  if (isVirtual(clock)) return  pass()
-  if (begin === undefined) nextTurn()
-  if (waiting.length === 0 && isTime()) return  pass()
+  if (!isVirtual(clock) && begin === undefined) nextTurn()
+  if (isVirtual(clock) || (waiting.length === 0 && isTime())) {
+    pass()
+    return undefined
+  }
   const entry: Entry = { pass, gone: false }
   waiting.push(entry)
   return () => {
