@@ -113,6 +113,32 @@ describe("an app that fails", () => {
       assert.deepStrictEqual(seen, [1, 2])
     }))
 
+  it.effect("in the restart of what it depends on starts again by its own policy", () =>
+    Effect.gen(function*() {
+      const { log, start } = makeLog()
+      const Link = Context.Service<number>("test/Link")
+      const Sensor = App.layer(
+        "sensor",
+        Layer.effect(Link, Effect.as(start("sensor", inTurn(failAfter(10), Effect.never)), 1)),
+        { restart: policy }
+      )
+      const work = inTurn(Effect.never, failAfter(0.5), Effect.never)
+      const Reader = App.layer("reader", Effect.andThen(Link, start("reader", work)), { restart: policy })
+      // As long as it starts, the restart goes on.
+      const Slow = App.layer("slow", Effect.andThen(Link, Effect.sleep("3 seconds")))
+      const host = yield* launch(Layer.mergeAll(
+        Layer.mergeAll(Slow, Reader).pipe(Layer.provide(Sensor)),
+        looker(20, Effect.void)
+      ))
+      yield* TestClock.adjust("30 seconds")
+      yield* Fiber.join(host)
+      assert.deepStrictEqual(log.filter((line) => line.startsWith("+reader")), [
+        "+reader 0",
+        "+reader 11",
+        "+reader 12"
+      ])
+    }))
+
   it.effect("without a policy stays down", () =>
     Effect.gen(function*() {
       const { log, start } = makeLog()

@@ -139,8 +139,11 @@ describe("strategies", () => {
           stuck = false
           return first ? Effect.uninterruptible(Effect.sleep("1 minute")) : Effect.never
         })
-        const group = Supervisor.group([member("a", failAfter(10)), member("b", stubborn)], { strategy: "oneForAll" })
-        yield* Task.spawn(group, "group", { stopWithin: "4 seconds" })
+        const group = Supervisor.group([
+          member("a", failAfter(10)),
+          member("b", stubborn, { restart: everySecond, stopWithin: "4 seconds" })
+        ], { strategy: "oneForAll" })
+        yield* Task.spawn(group, "group")
         yield* TestClock.adjust("15 seconds")
         assert.deepStrictEqual(log, ["+a 0", "+b 0", "+a 14", "+b 14"])
         assert.deepStrictEqual(

@@ -163,7 +163,7 @@ export const fail = (app: AppImpl, reason: string, cause: Cause.Cause<unknown>):
   if (phase._tag === "Stopping") return
   phase.life.failure ??= cause
   // Whoever starts it sees that it has failed.
-  if (phase._tag === "Starting" || app.restart !== undefined || app.leaving !== undefined) {
+  if (phase._tag === "Starting" || app.restart?.waiting.has(app) === true || app.leaving !== undefined) {
     Effect.runForkWith(app.context)(stop(app, reason))
     return
   }

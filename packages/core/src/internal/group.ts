@@ -66,6 +66,8 @@ interface Member {
   readonly index: number
   readonly policy: Policy
   readonly supervision: Supervision
+  /** Milliseconds for a run that was asked to end. */
+  readonly stopWithin: number
   state: MemberState
   restarter: Restarter | undefined
   run: Run | undefined
@@ -163,6 +165,7 @@ const memberOf = (scope: ScopeImpl, child: Child<unknown>, index: number): Resul
       index,
       policy: yield* checkRestart(of, options.restart ?? makeRestart("permanent", {}), inGroup),
       supervision: { restarts: 0, waiting: undefined, last: undefined },
+      stopWithin: settings.stopWithin ?? scope.stopWithin,
       state: over,
       restarter: undefined,
       run: undefined,
@@ -340,7 +343,7 @@ const endRun = (group: GroupImpl, member: Member, run: Run): void => {
   const { clock, context } = group.scope
   interruptQuietly(run.fiber, undefined)
   if (run.fiber.pollUnsafe() !== undefined) return
-  const { stopWithin } = group.scope
+  const { stopWithin } = member
   const timer = Effect.runForkWith(context)(clock.sleep(Duration.millis(stopWithin)))
   run.fiber.addObserver(() => timer.interruptUnsafe())
   timer.addObserver((exit) => {
