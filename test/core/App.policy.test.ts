@@ -135,7 +135,7 @@ describe("an app that fails", () => {
       assert.deepStrictEqual(log.filter((line) => line.startsWith("+reader")), [
         "+reader 0",
         "+reader 11",
-        "+reader 12"
+        "+reader 12.5"
       ])
     }))
 
