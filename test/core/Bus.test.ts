@@ -869,6 +869,18 @@ describe("Bus.taskEnded", () => {
       ])
     }).pipe(provided))
 
+  it.effect("tells the error of a task, and not that of one of its runs", () =>
+    Effect.gen(function*() {
+      const log: Array<string> = []
+      yield* Bus.on(Bus.taskEnded, endings(log))
+      let runs = 0
+      const work = Effect.suspend(() => ++runs === 1 ? Effect.fail("no broker") : Effect.void)
+      const poll = yield* Task.every(work, "poll", "1 second", { onFailure: "ignore" })
+      yield* TestClock.adjust("10 seconds")
+      yield* poll.interrupt()
+      assert.deepStrictEqual(log, ["app/poll interrupted"])
+    }).pipe(provided))
+
   it.effect("tells when each of several tasks ends, all of which have started (F1, F2)", () =>
     Effect.gen(function*() {
       const log: Array<string> = []

@@ -73,6 +73,11 @@ export class Ends {
         this.causes.set(event.path, event.cause)
         return
       }
+      // What a run failed with is not what its task ends with.
+      case "RunEnded": {
+        this.causes.delete(event.path)
+        return
+      }
       case "Ended": {
         const { after, kind, late, outcome, path } = event
         const cause = this.causes.get(path)
