@@ -942,6 +942,21 @@ describe("Bus.taskEnded", () => {
       assert.deepStrictEqual(log, ["app/first completed", "app/second completed"])
     }).pipe(provided))
 
+  it.effect("keeps no run that has ended when nobody listened: a task of its path is told", () =>
+    Effect.gen(function*() {
+      const gate = yield* Deferred.make<void>()
+      const first = yield* Bus.on(Bus.taskEnded, Job.effect("work", () => Deferred.await(gate)))
+      yield* Task.spawn(Effect.void, "quick")
+      const [run] = first.tasks
+      first.cancel()
+      yield* Deferred.succeed(gate, undefined)
+      yield* run!.await
+      const log: Array<string> = []
+      yield* Bus.on(Bus.taskEnded, endings(log))
+      yield* Task.spawn(Effect.void, "work")
+      assert.deepStrictEqual(log, ["app/work completed"])
+    }).pipe(provided))
+
   it.effect("costs nothing when nobody listens any more: nobody reads the events of the scope", () =>
     Effect.gen(function*() {
       const scope = yield* TaskScope.TaskScope

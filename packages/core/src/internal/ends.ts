@@ -38,7 +38,7 @@ export class Ends {
       watched.handlers++
       return
     }
-    const reader: Reader = { tell: (event) => this.read(event), end: () => void this.watched.delete(root) }
+    const reader: Reader = { tell: (event) => this.read(event), end: () => this.forget(root) }
     this.watched.set(root, { handlers: 1, reader })
     ;(root.readers ??= new Set()).add(reader)
   }
@@ -47,9 +47,17 @@ export class Ends {
     const root = outermost(scope)
     const watched = this.watched.get(root)
     if (watched === undefined || --watched.handlers > 0) return
-    this.watched.delete(root)
+    this.forget(root)
     root.readers?.delete(watched.reader)
     if (root.readers?.size === 0) root.readers = undefined
+  }
+
+  private forget(root: ScopeImpl): void {
+    this.watched.delete(root)
+    // Nobody hears of the ends that these wait for.
+    if (this.watched.size > 0) return
+    this.own.clear()
+    this.causes.clear()
   }
 
   /** Starts a run of a handler that is told. The first task that starts meanwhile is that run. */
