@@ -207,6 +207,19 @@ describe("a timer", () => {
       assert.deepStrictEqual(times, [1000])
     }).pipe(Effect.provide(inScope)))
 
+  it.effect("whose task is interrupted before its first step is idle, and can be started again", () =>
+    Effect.gen(function*() {
+      const scope = yield* TaskScope.TaskScope
+      const { note, times } = makeTimes()
+      const timer = yield* Timer.make(note, "flush", { startImmediately: false })
+      yield* timer.start("1 second")
+      yield* TaskScope.cancelAll(scope)
+      assert.deepStrictEqual([timer.status._tag, yield* taskPaths], ["Idle", []])
+      yield* timer.start("2 seconds")
+      yield* TestClock.adjust("2 seconds")
+      assert.deepStrictEqual([times, timer.status._tag], [[2000], "Idle"])
+    }).pipe(Effect.provide(inScope)))
+
   it.effect("whose task is interrupted and still cleans up is started beside that, and not reset by its end", () =>
     Effect.gen(function*() {
       const scope = yield* TaskScope.TaskScope

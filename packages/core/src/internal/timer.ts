@@ -78,16 +78,18 @@ export class TimerImpl<A, E, R> {
   private begin(): Effect.Effect<void, ScopeClosed | InvalidOption> {
     const { context, effect, limit, name, options, scope } = this.made
     const own: { task?: TaskImpl } = {}
-    const leave = Effect.sync(() => {
+    const leave = () => {
       if (this.task === own.task) this.leave()
-    })
-    const work = Effect.ensuring(repeating(effect, this.tick, this.runs, limit), leave)
+    }
+    const work = Effect.ensuring(repeating(effect, this.tick, this.runs, limit), Effect.sync(leave))
     const task = spawn(scope, context, work, name, options)
     if (!(task instanceof TaskImpl)) {
       this.leave()
       return Effect.fail(task)
     }
     own.task = this.task = task as TaskImpl
+    // One that is interrupted before its first step runs no clean-up.
+    task.fiber.addObserver(leave)
     keepRuns(task, this.runs)
     return Effect.void
   }
