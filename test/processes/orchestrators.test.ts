@@ -160,6 +160,20 @@ describe.skipIf(process.platform === "win32")("a health file", { timeout: 30_000
       }
     }))
 
+  it.live("holds the state of an app that gets ready at any moment, while another one still starts", () =>
+    Effect.gen(function*() {
+      const path = join(yield* folder, "health.json")
+      const states = () => existsSync(path) ? JSON.parse(readFileSync(path, "utf8")).apps : {}
+      for (let moment = 0; moment < 20; moment++) {
+        const quick = App.layer("quick", Effect.repeat(Effect.yieldNow, { times: moment }))
+        const slow = App.layer("slow", until(() => states()["host/quick"] === "ready"), { startWithin: "3 seconds" })
+        const stops = App.layer("stops", Host.requestStop("enough"))
+        const apps = Layer.provide(stops, slow)
+        yield* Host.launch(Layer.mergeAll(apps, quick, NodeHost.healthFile(path)))
+        rmSync(path)
+      }
+    }))
+
   it.live("that cannot be written keeps the host from starting, and says where", () =>
     Effect.gen(function*() {
       const host = yield* childApp([run, JSON.stringify({ ...program, healthFile: "/nowhere/health.json" })])

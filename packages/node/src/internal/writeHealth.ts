@@ -23,11 +23,12 @@ export const writeHealth = (path: string): Effect.Effect<void, HealthFileFailed,
     // One after the other, and each to its end, since nothing stops a promise: or an older answer would stay.
     const write = (yield* Semaphore.make(1)).withPermit(Effect.uninterruptible(replaceFile(path)))
     const writeOrSay = Effect.catchTag(write, "HealthFileFailed", (error) => Effect.logWarning(error.message))
-    yield* Effect.acquireRelease(write, () => writeOrSay)
+    // Before the first write, during which an app may get ready.
     yield* Host.events.pipe(
       Stream.filter((event) => event._tag === "AppState" || event._tag === "StopPhase"),
       Stream.runForEach(() => writeOrSay),
       Effect.forkScoped({ startImmediately: true })
     )
+    yield* Effect.acquireRelease(write, () => writeOrSay)
     yield* Effect.forkScoped(Effect.andThen(Host.awaitReady, writeOrSay))
   })
