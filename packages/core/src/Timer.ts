@@ -5,7 +5,9 @@
  * | --- | --- | --- | --- |
  * | it is idle | starts it | starts it | nothing, `false` |
  * | it is started | fails with `TimerStarted` | gives it a new time | it is idle, `true` |
- * | the scope is stopping or closed | fails with `ScopeClosed` | fails with `ScopeClosed` | nothing, `false` |
+ * | it is idle, and the scope is stopping or closed | fails with `ScopeClosed` | fails with `ScopeClosed` | nothing, `false` |
+ *
+ * One that is started goes on, and can be given a new time, until the stop interrupts its task.
  *
  * @since 0.1.0
  */
@@ -103,7 +105,8 @@ export interface TimerOptions extends SpawnOptions {
  *
  * While it is started or runs, it is one task of the scope, of its name. Its runs are like those of `Task.every`: never two at
  * once, drift-free, and a failing one is logged, told to the failure hooks, and changes nothing for the next. A time that
- * comes during a run is skipped and counted when it repeats; otherwise it fires when the run has ended.
+ * comes during a run is skipped and counted when it repeats; otherwise it fires when the run has ended. Only a run that
+ * somebody has interrupted, and that still cleans up, is not waited for.
  *
  * **Interruption**
  *
