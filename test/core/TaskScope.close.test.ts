@@ -1,4 +1,4 @@
-import { InvalidOption, type ShutdownReport, Task, TaskScope } from "@ambit/core"
+import { InvalidOption, Limits, type ShutdownReport, Task, TaskScope } from "@ambit/core"
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -209,6 +209,18 @@ describe("close", () => {
       assert.strictEqual(lines.at(-1), "30 more tasks of app did not stop and are abandoned; see the report")
     }).pipe(Effect.provide(recorder.layer))
   })
+})
+
+describe("a limit of the program", () => {
+  it.effect("that is no number or never comes is refused where a scope is made, and is no close without an end", () =>
+    Effect.gen(function*() {
+      for (const taskStop of [Number.NaN, Infinity, 0, -1, "soon"] as Array<never>) {
+        const made = Effect.scoped(TaskScope.make("app"))
+        const limits = { ...Limits.defaults, taskStop }
+        const error = yield* Effect.flip(Effect.provideService(made, Limits.Limits, limits))
+        assert.strictEqual(error.option, "taskStop of the Limits")
+      }
+    }))
 })
 
 describe("a reason", () => {

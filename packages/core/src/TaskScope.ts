@@ -241,7 +241,11 @@ const checked = (
     const path = pathOf(parent, name)
     const around = parent && { name: `stopWithin of scope "${parent.path}"`, millis: parent.stopWithin }
     const stopWithin = options?.stopWithin === undefined
-      ? Math.min(limits.taskStop, around?.millis ?? Infinity)
+      // A service can be given anything.
+      ? Math.min(
+        yield* Effect.fromResult(checkLimit("taskStop of the Limits", limits.taskStop)),
+        around?.millis ?? Infinity
+      )
       : yield* Effect.fromResult(checkLimit(`stopWithin of scope "${path}"`, options.stopWithin, around))
     const clock = yield* Clock.Clock
     return () => {
