@@ -87,6 +87,8 @@ describe("after", () => {
     Effect.gen(function*() {
       for (const delay of [-1, Number.NaN, Infinity, "soon"] as Array<never>) {
         assert.match(yield* refusalOf(Task.after(Effect.void, "remind", delay)), /^delay of task "app\/remind" is /)
+        // No delay is one, too.
+        assert.notMatch(yield* refusalOf(Task.after(Effect.void, "remind", delay)), /longer than zero/)
       }
       assert.match(yield* refusalOf(Task.after(Effect.void, "a/b", 1)), /^the name of a task of "app" is "a\/b"/)
       assert.deepStrictEqual(yield* TaskScope.tasks(yield* TaskScope.TaskScope), [])

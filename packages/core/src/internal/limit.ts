@@ -55,13 +55,21 @@ export const checkLimit = (
   return Result.succeed(millis)
 }
 
+const checkFromZero = (option: string, value: Duration.Input, what: string): Result.Result<number, InvalidOption> => {
+  const millis = read(value)
+  if (millis === 0) return Result.succeed(0)
+  return millis !== undefined && millis < 0
+    ? refuse(option, value, `${what} cannot be below zero`, "Give it a duration such as \"5 seconds\", or 0")
+    : checkLimit(option, value, undefined, what)
+}
+
 /** Checks how long clean-up may take, in milliseconds; zero is no clean-up at all. */
 export const checkGrace = (option: string, value: Duration.Input): Result.Result<number, InvalidOption> =>
-  read(value) === 0 ? Result.succeed(0) : checkLimit(option, value)
+  checkFromZero(option, value, "a grace")
 
 /** Checks after which time something is to happen, in milliseconds; zero is at once. */
 export const checkDelay = (option: string, value: Duration.Input): Result.Result<number, InvalidOption> =>
-  read(value) === 0 ? Result.succeed(0) : checkLimit(option, value, undefined, "a delay")
+  checkFromZero(option, value, "a delay")
 
 /** Checks a time that passes again and again, in milliseconds. */
 export const checkPeriod = (option: string, value: Duration.Input): Result.Result<number, InvalidOption> =>
