@@ -444,6 +444,25 @@ describe("an app stops", () => {
       assert.deepStrictEqual(events, ["stopping", "ScopeStopping", "ScopeClosed", "stopped"])
     }).pipe(Effect.provide(makeRecorder().layer)))
 
+  it.effect("and tells it who begins to read while its resources are released", () =>
+    Effect.gen(function*() {
+      const events: Array<string> = []
+      const { close } = yield* build(App.layer(
+        "sensor",
+        Effect.gen(function*() {
+          const read = Stream.runForEach(TaskScope.events(yield* TaskScope.TaskScope), (event) =>
+            Effect.sync(() => events.push(event._tag === "AppState" ? event.state : event._tag)))
+          yield* Effect.acquireRelease(
+            Effect.void,
+            () =>
+              Effect.andThen(Effect.forkDetach(read, { startImmediately: true }), Effect.sleep(100))
+          )
+        })
+      ))
+      yield* close
+      assert.deepStrictEqual(events, ["stopped"])
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
   it.effect("with its hooks when its scope is closed by hand", () =>
     Effect.gen(function*() {
       const log: Array<string> = []

@@ -14,7 +14,7 @@
  * | `cancelAll` | asks every task to stop | as when open; who was asked is not asked again | does nothing |
  * | `tasks` | the live tasks, and the abandoned ones that still run | the same | the abandoned ones that still run |
  * | `awaitIdle` | waits | waits | returns at once |
- * | `events` | what happens from now on | the same | nothing, and the stream is over |
+ * | `events` | what happens from now on | the same | nothing, and the stream is over; in that of an app, once the app has stopped |
  * | `onFailure` | called from now on | the same | called for abandoned tasks that fail late |
  *
  * @since 0.1.0
@@ -50,6 +50,7 @@ import {
   closedScope,
   CurrentErrand,
   CurrentScope,
+  isOver,
   type Reader,
   refusingScope,
   type ScopeImpl,
@@ -1124,7 +1125,7 @@ export const events = (self: TaskScope): Stream.Stream<TaskEvent> =>
     }
     yield* Effect.acquireRelease(
       Effect.sync(() => {
-        if (scope.state._tag === "Closed") reader.end()
+        if (isOver(scope)) reader.end()
         else (scope.readers ??= new Set()).add(reader)
       }),
       () =>
