@@ -137,6 +137,23 @@ describe("launch", () => {
       assert.strictEqual((yield* host.stop).reason, "done")
     }))
 
+  it.effect("is of the host that the test has launched, and not of one that an app of it launches", () =>
+    Effect.gen(function*() {
+      const inner = app("inner", Effect.andThen(Effect.sleep("1 second"), Host.requestStop("done")))
+      const run = Effect.map(Host.launch(inner, { name: "job" }), (report) => report.path)
+      const host = yield* TestHost.launch(app(
+        "outer",
+        Effect.gen(function*() {
+          yield* Task.spawn(Effect.andThen(run, Effect.never), "run")
+          yield* Effect.sleep("2 seconds")
+        })
+      ))
+      assert.strictEqual(yield* Clock.currentTimeMillis, 2000)
+      assert.deepStrictEqual([host.name, host.control.health().state], ["host", "running"])
+      const report = yield* host.stop
+      assert.deepStrictEqual(report.tasks.map(({ path }) => path), ["host/outer/run"])
+    }))
+
   it.effect("moves the clock first, so that no sleep in clean-up is cut short", () =>
     Effect.gen(function*() {
       let ended = -1

@@ -324,16 +324,18 @@ const isOfEffect = (place: string): boolean => /[\\/]effect[\\/](?:src|dist)[\\/
 // Begin
 // -----------------------------------------------------------------------------
 
+// What the code under test launches by itself is no more than a part of what it does.
 const ownerOf = (host: TestHostImpl): Owner => ({
   launched: (control) => {
-    host.hostControl = control
+    host.hostControl ??= control
   },
   changed: (control) => {
     host.time.stirs++
+    if (control !== host.hostControl) return
     if (control.health().state === "running") Deferred.doneUnsafe(host.ready, Exit.void)
   },
-  stopped: (_control, report) => {
-    host.report = report
+  stopped: (control, report) => {
+    if (control === host.hostControl) host.report = report
   },
   leftOpen: () => []
 })
