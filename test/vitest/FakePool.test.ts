@@ -87,6 +87,22 @@ describe("a fake", () => {
       FakePool.fake(hash, () => Effect.as(Effect.forEach([1, 2], FakePool.progress), "done"))
     ]))))
 
+  it.effect("may look around before its call is taken in", () =>
+    Effect.gen(function*() {
+      const seen: Array<unknown> = []
+      const looks = FakePool.fake(hash, () => {
+        seen.push(...host.control.tree().apps.map(({ calls }) => calls.length))
+        return "looked"
+      })
+      const job = Effect.delay(Blocking.run(hash, "a"), "1 second").pipe(
+        Effect.map((text) => seen.push(text)),
+        Effect.provide(FakePool.layer([looks]))
+      )
+      const host = yield* TestHost.launch(indexer(job))
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(seen, [0, "looked"])
+    }))
+
   it.effect("that is missing is a defect that names the function", () =>
     Effect.gen(function*() {
       const exit = yield* Effect.exit(Blocking.run(hash, "a"))

@@ -293,7 +293,7 @@ const ask = (
         if (call !== undefined) ended(call, end)
       }
     })
-    if (call !== undefined) call.job = job
+    call?.begin(job)
     if (scope !== undefined && scope.state._tag !== "Open") call?.endInTime()
     watch(job)
     return Effect.sync(() => call === undefined ? job.cancel(Infinity) : leave(call))

@@ -51,6 +51,7 @@ export class CallImpl {
   // The calls of a scope are a list through themselves: a set that lives for long keeps dead calls from young collections.
   previous: CallImpl | undefined = undefined
   next: CallImpl | undefined = undefined
+  listed = false
 
   constructor(scope: ScopeImpl, taskPath: string, name: string, context: Context.Context<never>, free: () => void) {
     this.scope = scope
@@ -59,10 +60,18 @@ export class CallImpl {
     this.context = context
     this.free = free
     this.startedAt = now(scope.clock)
+  }
+
+  /** The pool has taken it in. One without threads may have run the function in that very call. */
+  begin(job: Job): void {
+    this.job = job
+    if (this.over) return
+    const { scope } = this
     this.previous = scope.lastCall
     if (scope.lastCall === undefined) scope.firstCall = this
     else scope.lastCall.next = this
     scope.lastCall = this
+    this.listed = true
   }
 
   get place(): string | undefined {
@@ -93,6 +102,7 @@ export class CallImpl {
 }
 
 const leaveList = (call: CallImpl): void => {
+  if (!call.listed) return
   const { next, previous, scope } = call
   if (previous === undefined) scope.firstCall = next
   else previous.next = next
