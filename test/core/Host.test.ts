@@ -646,6 +646,19 @@ describe("looking into a host", () => {
       yield* host.stop
     }).pipe(Effect.provide(makeRecorder().layer)))
 
+  it.effect("tree shows the tasks of layers that belong to no app as well", () =>
+    Effect.gen(function*() {
+      const Cache = Layer.effectDiscard(Effect.gen(function*() {
+        const scope = yield* TaskScope.make("cache")
+        yield* TaskScope.spawn(scope, Effect.never, "sweep")
+      }))
+      const host = yield* launch(Layer.provide(idle("a"), Cache))
+      const tree = yield* host.inHost(Host.tree)
+      assert.deepStrictEqual(tree.tasks.map(({ path }) => path), ["hub/cache/sweep"])
+      assert.deepStrictEqual(tree.apps.flatMap(({ tasks }) => tasks.map(({ path }) => path)), ["hub/a/poll"])
+      yield* host.stop
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
   it.effect("the report is plain JSON for machines and comes back as it was", () =>
     Effect.gen(function*() {
       const host = yield* launch(Layer.mergeAll(deaf("a"), App.layer("b", App.onStop("fail", Effect.fail("no")))))

@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { channel } from "node:diagnostics_channel"
 import type { Worker } from "node:worker_threads"
+import { aliveText } from "../../packages/node/src/internal/alive.ts"
 
 const signals = ["SIGINT", "SIGTERM", "SIGHUP", "uncaughtException", "exit"] as const
 
@@ -68,4 +69,24 @@ describe("NodeHost.layer", () => {
       const error = yield* Effect.flip(Effect.provide(once, NodeHost.layer({ killAfter: "30 seconds" })))
       assert.include(String(error), "the process may need 31s")
     }))
+})
+
+describe("what is said to be alive", () => {
+  it("are the tasks and calls of apps, and those of no app", () => {
+    const task = (path: string) =>
+      ({ path, kind: "background", status: "Stopping", age: 1200, place: undefined }) as const
+    const call = { task: "hub/cache/sweep", name: "read", thread: "blocking-1", age: 300 }
+    const text = aliveText([{
+      path: "hub",
+      tasks: [task("hub/cache/sweep")],
+      calls: [call],
+      apps: [{ path: "hub/a", state: "stopping", dependsOn: [], tasks: [task("hub/a/poll")], calls: [] }]
+    }])
+    assert.deepStrictEqual(text?.trimEnd().split("\n"), [
+      "  hub/a/poll (background, stopping, 1.2 s)",
+      "  hub/a (app, stopping)",
+      "  hub/cache/sweep (background, stopping, 1.2 s)",
+      "  hub/cache/sweep/read (on blocking-1, 0.3 s)"
+    ])
+  })
 })

@@ -313,13 +313,16 @@ export interface TreeApp {
 }
 
 /**
- * Everything alive in a host, as plain data.
+ * Everything alive in a host, as plain data. `tasks` and `calls` are those of no app:
+ * what layers of the host have spawned.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Tree {
   readonly path: string
+  readonly tasks: ReadonlyArray<TreeTask>
+  readonly calls: ReadonlyArray<TreeCall>
   readonly apps: ReadonlyArray<TreeApp>
 }
 

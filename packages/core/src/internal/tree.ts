@@ -52,6 +52,8 @@ const scopesOf = (app: AppImpl): Array<ScopeImpl> =>
 /** The tree of a host, with at most so many tasks of each scope. */
 export const treeOf = (host: HostImpl, most = Infinity): Tree => ({
   path: host.name,
+  tasks: treeTasks(host.root, most),
+  calls: treeCalls(host.root),
   apps: [...host.apps.values()].map((app) => treeApp(app, most))
 })
 

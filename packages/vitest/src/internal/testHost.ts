@@ -278,24 +278,27 @@ const endOf = (host: TestHostImpl, path: string): string => {
   return end?._tag === "Ended" ? `it has ended (${end.outcome}) at ${end.at} ms` : "there was none so far"
 }
 
-const wouldHang = (host: TestHostImpl, wait: string): WouldHang =>
-  new WouldHang({
+const wouldHang = (host: TestHostImpl, wait: string): WouldHang => {
+  const tree = host.control.tree()
+  return new WouldHang({
     host: host.name,
     wait,
-    alive: host.control.tree().apps.flatMap((app) => app.tasks.map((task) => task.path))
+    alive: [...tree.apps, tree].flatMap(({ tasks }) => tasks.map((task) => task.path))
   })
+}
 
 const asDefect = (cause: Cause.Cause<unknown>): Cause.Cause<never> => Cause.die(Cause.squash(cause))
 
 /** The real work of a host that is on its way. */
 const workOf = (host: TestHostImpl): ReadonlyArray<string> => {
   const { requests, timers } = host.watch.made
+  const tree = host.hostControl?.tree()
   return [
     ...[...requests].map((id) => `request ${id}`),
     ...[...timers].flatMap(([id, { delay = 0, how, place }]) =>
       how === "setTimeout" && delay <= patience && !isOfEffect(place) ? [`timer ${id}`] : []
     ),
-    ...host.hostControl?.tree().apps.flatMap(onThreads) ?? []
+    ...(tree === undefined ? [] : [...tree.apps, tree]).flatMap(onThreads)
   ]
 }
 
@@ -304,7 +307,7 @@ const isNoThread = ({ thread }: Host.TreeCall): boolean =>
 
 // A call that waits is on its way to a thread, unless it waits for one that is none. One that nobody waits for any more
 // is a task of its own, and is waited for anew: it ends now.
-const onThreads = ({ calls, tasks }: Host.TreeApp): ReadonlyArray<string> => {
+const onThreads = ({ calls, tasks }: Pick<Host.Tree, "calls" | "tasks">): ReadonlyArray<string> => {
   const left = tasks.filter(({ kind }) => kind === "blocking")
   const lost = new Set(left.filter(({ status }) => status === "Abandoned").map(({ path }) => path.replace(/#\d+$/, "")))
   const faked = calls.some(isNoThread)
