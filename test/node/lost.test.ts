@@ -172,3 +172,61 @@ it("a pool that cannot make a thread fails the calls that wait for one, and trie
   await answered(next)
   expect(next.answers).toEqual([6])
 })
+
+/** Deeper than the main thread can read, and than a thread with a stack of a megabyte. Others can send it. */
+const tooDeep = 6000
+const tooDeepForThread = 2800
+
+it("a result that is nested too deep to be read fails its call, and no other one", async () => {
+  const pool = await makePool()
+  await warm(pool)
+  const calls = [
+    call(pool, functions.triple, 1),
+    call(pool, functions.nested, tooDeep),
+    call(pool, functions.later, 1),
+    call(pool, functions.nested, tooDeep),
+    call(pool, functions.triple, 2)
+  ]
+  await answered(...calls)
+  expect(calls.map(({ answers: [value] }) => value)).toEqual([3, expect.anything(), "after 1", expect.anything(), 6])
+  for (const bad of [calls[1]!, calls[3]!]) {
+    expect(reasonOf(bad)).toMatchObject({ _tag: "NotCloneable", value: "result", function: "nested" })
+  }
+  expect(pool.status()).toMatchObject({ busy: 0, killed: 0, died: 0 })
+})
+
+it("a result that cannot be read harms nothing either when it is read with others in one turn", async () => {
+  const pool = await makePool()
+  await warm(pool)
+  const memory = gate()
+  const calls = [
+    call(pool, functions.triple, 1),
+    call(pool, functions.nested, tooDeep),
+    call(pool, functions.triple, 2),
+    call(pool, functions.opensGate, memory)
+  ]
+  await Promise.resolve()
+  blockUntil(memory, 0, 1)
+  await answered(...calls)
+  expect(calls.map(({ answers: [value] }) => value)).toEqual([3, expect.anything(), 6, undefined])
+  expect(reasonOf(calls[1]!)).toMatchObject({ _tag: "NotCloneable", value: "result" })
+})
+
+it("a line of the log that cannot be read fails no call", async () => {
+  const pool = await makePool()
+  await warm(pool)
+  const calls = [call(pool, functions.logsNested, tooDeep), call(pool, functions.triple, 1)]
+  await answered(...calls)
+  await answered(call(pool, functions.triple, 1))
+  expect(calls.map(({ answers }) => answers)).toEqual([["logged"], [3]])
+})
+
+it("arguments that a thread cannot read fail their call, and do not let it wait for ever", async () => {
+  const pool = await makePool({ resourceLimits: { stackSizeMb: 1 } })
+  await answered(call(pool, functions.echo, 1))
+  const bad = call(pool, functions.echo, functions.nest(tooDeepForThread))
+  const good = call(pool, functions.triple, 1)
+  await answered(bad, good)
+  expect(reasonOf(bad)).toMatchObject({ _tag: "ThreadDied", started: false })
+  expect(good.answers).toEqual([3])
+})

@@ -56,6 +56,8 @@ type Loaded = ((...args: Array<never>) => unknown) | Failure
 
 let slot = -1
 let sequence = 0
+/** The number of the last call that has begun. */
+let begun = 0
 let running = ""
 /** Whether this call has been told that it is cancelled: its clean-up is not disturbed a second time. */
 let told = false
@@ -295,6 +297,7 @@ const run = (at: number, number: number, id: number, args: ReadonlyArray<unknown
     return true
   }
   if (Atomics.compareExchange(memory, word, queued, slotWord(number, slotStates.running)) !== queued) return false
+  begun = number
   if (typeof loaded !== "function") {
     port.postMessage([toMain.failed, at, loaded])
     return false
@@ -371,7 +374,7 @@ const receive = (frame: DefineFrame | MetaFrame | CallFrame | BatchFrame): void 
       return define(frame as DefineFrame)
     case toThread.sign:
       leaveLoading()
-      return port.postMessage([toMain.sign, loads > 0])
+      return port.postMessage([toMain.sign, loads > 0, begun, slot])
     default:
       // In the order in which they came: what is behind a call that still runs waits for it.
       if (waiting) later.push(() => step(frame))
@@ -441,6 +444,11 @@ port.on("message", (frame: ReadonlyArray<unknown>) => {
   for (let more = receiveMessageOnPort(port); more !== undefined; more = receiveMessageOnPort(port)) {
     receive(more.message as ReadonlyArray<unknown>)
   }
+})
+
+// What cannot be read may be a call, which would wait for ever. The pool sees the end of a thread.
+port.on("messageerror", (error: Error) => {
+  throw error
 })
 
 port.postMessage([toMain.ready])

@@ -41,7 +41,7 @@ import { FunctionTable } from "./functionTable.ts"
 import { JobQueue, PoolJob, waitsForQueue } from "./job.ts"
 import { errandIn } from "./offers.ts"
 import { metaOf, PoolThread } from "./poolThread.ts"
-import { type AskFrame, type Failure, type MetaFrame, type ToMain, toMain } from "./protocol.ts"
+import { type AskFrame, type Failure, type MetaFrame, type SignFrame, type ToMain, toMain } from "./protocol.ts"
 import { after, afterIfAlive, cancelTimer, isDoneWithin, realNow, type Timer } from "./realTime.ts"
 import { say } from "./say.ts"
 import { decodeThrown, textOf } from "./thrown.ts"
@@ -354,7 +354,7 @@ export class PoolImpl {
 
   private read(thread: PoolThread, frame: ToMain): void {
     if (frame[0] === toMain.ready) return this.ready(thread)
-    if (frame[0] === toMain.sign) return thread.giveSign(frame[1])
+    if (frame[0] === toMain.sign) return this.sign(thread, frame)
     if (frame[0] === toMain.output) {
       const chunk = typeof frame[2] === "string" || frame[2] instanceof Uint8Array ? frame[2] : String(frame[2])
       // A reader of the output that is slow must slow down who writes.
@@ -380,6 +380,21 @@ export class PoolImpl {
         if (!this.mayAsk(thread, job, frame)) return
         return answerQuestion(this.context, thread, job, frame)
     }
+  }
+
+  private sign(thread: PoolThread, frame: SignFrame): void {
+    thread.giveSign(frame[1])
+    const unreadable = thread.takeUnreadable(frame)
+    if (unreadable === undefined) return
+    const problem = textOf(unreadable.problem)
+    for (const job of unreadable.jobs) {
+      this.settle(thread, job, failed(new NotCloneable({ ...referenceOf(job.request), value: "result", problem })))
+    }
+    if (unreadable.jobs.length > 0) return
+    thread.makeRoom()
+    say(this.context, "Warn", `Something that thread ${thread.name} has said cannot be read: ${problem}`, {
+      thread: thread.name
+    })
   }
 
   // Who waits on has asked for no stop: it is the pool that stops, and the function that has heard of it.

@@ -29,8 +29,10 @@ import { trackThread } from "./liveThreads.ts"
 import {
   type AnswerFrame,
   isPrimitive,
+  isUpTo,
   type MetaFrame,
   nextSequence,
+  type SignFrame,
   slotCount,
   slotStates,
   slotWord,
@@ -117,6 +119,8 @@ export class PoolThread {
   private oneMoreSign = false
   /** Whether a module was loading when it gave the last one. */
   private wasLoading = false
+  /** Why a frame of it could not be read, until a sign tells which one it was. */
+  private unreadable: { readonly problem: unknown } | undefined = undefined
   /** When it has last answered or become ready. */
   heardAt = realNow()
   private readonly batch: Array<unknown> = []
@@ -168,6 +172,7 @@ export class PoolThread {
       this.drainForAWhile()
       listener.drained(this)
     })
+    this.port.on("messageerror", this.lose)
     const left = Promise.withResolvers<void>()
     this.left = left.promise
     this.leave = left.resolve
@@ -363,9 +368,36 @@ export class PoolThread {
 
   /** Reads all frames that have come. */
   readonly drain = (): void => {
-    for (let more = receiveMessageOnPort(this.port); more !== undefined; more = receiveMessageOnPort(this.port)) {
-      this.listener.frame(this, more.message as ToMain)
+    for (let frame = this.next(); frame !== undefined; frame = this.next()) this.listener.frame(this, frame)
+  }
+
+  /** The next frame that has come and can be read. */
+  private next(): ToMain | undefined {
+    for (;;) {
+      try {
+        return receiveMessageOnPort(this.port)?.message as ToMain | undefined
+      } catch (problem) {
+        this.lose(problem)
+      }
     }
+  }
+
+  // A thread has a larger stack, and so it can send what is nested too deep to be read here.
+  private readonly lose = (problem: unknown): void => {
+    this.unreadable = { problem }
+    this.askForSign()
+  }
+
+  /** Why a frame that came before this sign could not be read, if there was one, and what it may have answered. */
+  takeUnreadable([, , begun, slot]: SignFrame):
+    | { readonly problem: unknown; readonly jobs: ReadonlyArray<PoolJob> }
+    | undefined
+  {
+    if (this.unreadable === undefined) return undefined
+    const { problem } = this.unreadable
+    this.unreadable = undefined
+    const jobs = this.sent.filter((job) => this.hasBegun(job) && job.slot !== slot && isUpTo(job.sequence, begun))
+    return { problem, jobs }
   }
 
   /** Reads the frames that have come, as long as there is time for it in this turn. */
@@ -373,9 +405,9 @@ export class PoolThread {
     if (this.drainedEnough) return
     let begin: number | undefined
     for (let count = 1;; count++) {
-      const more = receiveMessageOnPort(this.port)
-      if (more === undefined) return
-      this.listener.frame(this, more.message as ToMain)
+      const frame = this.next()
+      if (frame === undefined) return
+      this.listener.frame(this, frame)
       if ((count & 15) !== 0) continue
       begin ??= realNow()
       if (realNow() - begin > drainFor) break

@@ -56,6 +56,10 @@ export const nextSequence = (sequence: number): number => {
   return next === 0 ? 1 : next
 }
 
+/** Whether a call is not later than another one of the same thread. The numbers begin anew after a long time. */
+export const isUpTo = (sequence: number, last: number): boolean =>
+  ((last - sequence) & sequenceMask) <= sequenceMask >> 1
+
 /** Main thread → thread. */
 export const toThread = { define: 0, meta: 1, call: 2, batch: 3, sign: 4 } as const
 
@@ -113,8 +117,11 @@ export interface Thrown {
 }
 
 export type ReadyFrame = readonly [kind: 0]
-/** It reads its frames, and is held up by no call that was taken back; what it still loads may hold it up later. */
-export type SignFrame = readonly [kind: 7, loading: boolean]
+/**
+ * It reads its frames, and is held up by no call that was taken back; what it still loads may hold it up later. All
+ * calls up to `begun` have begun, and but for the one in `slot` they are answered.
+ */
+export type SignFrame = readonly [kind: 7, loading: boolean, begun: number, slot: number]
 export type ReturnedFrame = readonly [kind: 1, slot: number, value: unknown]
 export type FailedFrame = readonly [kind: 2, slot: number, failure: Failure]
 export type ProgressFrame = readonly [kind: 3, slot: number, value: unknown]
