@@ -26,7 +26,7 @@ import type { InvalidOption } from "./InvalidOption.ts"
  * | `announce` | 2 s | the hooks of the phase `stopping`, before anything is interrupted |
  * | `appStart` | 20 s | the start effect of an app; `"none"` for no limit |
  * | `appStop` | 10 s | the whole stop of an app, so that three apps in a row fit into a host |
- * | `hookStop` | 5 s | one `App.onStop` hook |
+ * | `hookStop` | 5 s | one hook, of `App.onStop` or `Shutdown.on` |
  * | `drain` | 2 s | the wait for foreground tasks before they are interrupted; `"none"` for no wait |
  * | `taskStop` | 5 s | from the interrupt of a task to its being given up |
  * | `finalWrite` | 3 s | the hooks of the phase `finalWrite`, when the tasks are gone |
