@@ -625,7 +625,8 @@ const spawnRuns = <A, E, R>(
  *
  * **Gotchas**
  *
- * A run that always takes a little longer than the period takes place at every other time.
+ * A run that always takes a little longer than the period takes place at every other time. One that its limit has ended
+ * counts as ended: what it leaves behind, since it cannot be interrupted, may meet the next one; see `TimeLimit.within`.
  *
  * **Example** (Never late)
  *
