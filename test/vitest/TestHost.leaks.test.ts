@@ -103,6 +103,34 @@ describe("what a host leaves behind fails its test:", () => {
       assert.deepInclude(once, { kind: "listener", name: "process \"beforeExit\"" })
     }))
 
+  it.live("a listener of what two hosts watch at the same time, once, also when the other one has stopped", () =>
+    Effect.gen(function*() {
+      const controller = new AbortController()
+      const emitter = new EventEmitter()
+      const options = { watch: [controller.signal, emitter] }
+      const listen = Effect.sync(() => {
+        controller.signal.addEventListener("abort", () => {})
+        emitter.on("data", () => {})
+      })
+      const exit = yield* asTest(Effect.gen(function*() {
+        const host = yield* TestHost.launch(sensor(Effect.void), { name: "one", ...options })
+        yield* Effect.scoped(Effect.gen(function*() {
+          yield* TestHost.launch(sensor(Effect.void), { name: "two", ...options })
+          yield* host.run(Effect.sync(() => emitter.on("more", () => {})))
+        }))
+        yield* host.run(listen)
+      }))
+      const error = reported(exit)
+      assert.instanceOf(error, TestHost.TestHostFailed)
+      assert.deepStrictEqual(error.leaks.map(({ name }) => name), [
+        "EventEmitter \"more\"",
+        "AbortSignal \"abort\"",
+        "EventEmitter \"data\""
+      ])
+      assert.isFalse(Object.hasOwn(controller.signal, "addEventListener"))
+      assert.deepStrictEqual(emitter.listenerCount("newListener"), 0)
+    }))
+
   it.live("a listener of an emitter or event target that the test has it watch", () =>
     Effect.gen(function*() {
       const controller = new AbortController()

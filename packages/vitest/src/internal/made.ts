@@ -127,8 +127,22 @@ const noteListener = (target: Listenable, event: string, listener: unknown): voi
   made.listeners.push({ target, event, listener, place: placeOfListener(framesOf()) })
 }
 
+/** What is watched, and for how many hosts: whose a listener is, tells the asynchronous context. */
+const watchedTargets = new Map<Listenable, { hosts: number; readonly end: () => void }>()
+
 /** Notes who begins to listen, and gives what ends that. */
 const watchListeners = (target: Listenable): () => void => {
+  const watched = watchedTargets.get(target) ?? { hosts: 0, end: noteListeners(target) }
+  watchedTargets.set(target, watched)
+  watched.hosts++
+  return () => {
+    if (--watched.hosts > 0) return
+    watchedTargets.delete(target)
+    watched.end()
+  }
+}
+
+const noteListeners = (target: Listenable): () => void => {
   if (target instanceof EventEmitter) {
     const onListener = (event: string | symbol, listener: unknown) => noteListener(target, String(event), listener)
     target.on("newListener", onListener)
