@@ -832,6 +832,7 @@ describe("a pool", () => {
     ["capacity", { capacity: -1 }],
     ["whenFull", { whenFull: "drop" as never }],
     ["grace", { grace: -1 }],
+    ["from zero on", { grace: -1 }],
     ["stopWithin", { stopWithin: 0 }],
     ["idleAfter", { idleAfter: Number.NaN }],
     ["saturation.threshold", { saturation: { threshold: 1.5 } }],

@@ -22,7 +22,8 @@ export const durationOf = (
   const read = input === null || Number.isNaN(input) ? Option.none() : Duration.fromInput(input)
   const millis = Option.isSome(read) ? Duration.toMillis(read.value) : Number.NaN
   if (Number.isFinite(millis) && (least === "zero" ? millis >= 0 : millis > 0)) return Result.succeed(millis)
-  return invalid(option, input, "this is no finite duration above zero", "Give it one such as \"5 seconds\"")
+  const problem = `this is no finite duration ${least === "zero" ? "from zero on" : "above zero"}`
+  return invalid(option, input, problem, "Give it one such as \"5 seconds\"")
 }
 
 const wholeNumber = (option: string, value: number, least: number): Result.Result<number, InvalidOption> =>
