@@ -250,7 +250,7 @@ const reportTask = (task: TaskImpl, since: number): TaskReport | undefined => {
 }
 
 /** The lines of some tasks. */
-export const reportTasks = (tasks: ReadonlyArray<TaskImpl>, since: number): Array<TaskReport> =>
+const reportTasks = (tasks: ReadonlyArray<TaskImpl>, since: number): Array<TaskReport> =>
   tasks.flatMap((task) => reportTask(task, since) ?? [])
 
 /** The stop of a child, as its parent follows it. */

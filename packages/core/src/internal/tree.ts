@@ -57,7 +57,7 @@ export const treeOf = (host: HostImpl, most = Infinity): Tree => ({
   apps: [...host.apps.values()].map((app) => treeApp(app, most))
 })
 
-export const hostStateOf = (host: HostImpl): HostState => {
+const hostStateOf = (host: HostImpl): HostState => {
   switch (host.root.state._tag) {
     case "Open":
       return Deferred.isDoneUnsafe(host.ready) ? "running" : "starting"

@@ -10,7 +10,7 @@ import { constants } from "node:os"
 export const exitCodes = { clean: 0, failed: 1, abandoned: 70, forced: 71 } as const
 
 /** 128 and the number of the signal, as shells count. */
-export const codeOfSignal = (signal: string): number => {
+const codeOfSignal = (signal: string): number => {
   const numbers: Readonly<Record<string, number>> = constants.signals
   return 128 + (numbers[signal] ?? 0)
 }

@@ -95,7 +95,6 @@ export type CallFrame = readonly [
 ]
 /** Many calls with primitive arguments: slot, sequence, id, how many arguments, the arguments, and so on. */
 export type BatchFrame = ReadonlyArray<unknown>
-export type ToThread = DefineFrame | MetaFrame | CallFrame | BatchFrame
 
 /** Why a call failed on the thread's side. */
 export type Failure =
