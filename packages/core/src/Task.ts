@@ -245,7 +245,7 @@ export type RunOutcome = "completed" | "failed" | "timedOut" | "interrupted"
  * **Details**
  *
  * Those that have ended are counted by their outcome. `skipped` are those that did not take place, since
- * the run before them took too long.
+ * their time passed before the run before them had ended.
  *
  * @category models
  * @since 0.1.0

@@ -115,8 +115,9 @@ const saySkipped = (
 ): void => {
   const { name, path, scope } = task
   const turn = said.turn(scope, name, now(scope.clock))
-  const times = skipped === 1 ? "a run" : `${skipped} runs`
-  const message = `Task ${path} has skipped ${times}, since run ${runs.started} took longer than the time between two`
+  // Be it that the run took long, that nothing else ran meanwhile, or that somebody set the wall clock forward.
+  const [times, theirs] = skipped === 1 ? ["a run", "its time"] : [`${skipped} runs`, "their times"]
+  const message = `Task ${path} has skipped ${times}, since ${theirs} passed before run ${runs.started} had ended`
   say(context, turn === undefined ? "Debug" : "Warn", message + keptBack(turn ?? 0), { task: path, skipped })
 }
 
