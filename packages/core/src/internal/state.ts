@@ -7,8 +7,9 @@
  * - A task is in the list from before its first step until it has ended, also
  *   while it is abandoned. `live` counts those that are neither abandoned nor
  *   ended, `blocked` and `idling` some of these. (TaskScope.close.test.ts, TaskScope.idle.test.ts)
- * - Nothing enters or leaves the list once the scope refuses new tasks, because it
- *   or one around it has left Open, so it is then the list of the report. (laws/closed.test.ts)
+ * - Nothing leaves the list once the scope refuses new tasks, because it or one around
+ *   it has left Open, so it is then the list of the report. All that enters is what the
+ *   tasks in it leave behind: calls on threads, promises. (laws/closed.test.ts)
  * - A scope stays among the children of its parent until it is closed and nothing
  *   in it runs any more: what was given up stays listed. (TaskScope.close.test.ts)
  */
