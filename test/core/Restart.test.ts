@@ -289,7 +289,7 @@ describe("when the budget is used up", () => {
           [
             "Task app/poll failed ; it starts again in 1.0 s (restart 1)",
             "Task app/poll failed ; it starts again in 1.0 s (restart 2)",
-            "Task app/poll failed ; everything else goes on"
+            "Task app/poll failed ; its restarts are used up, and everything else goes on"
           ]
         )
       }).pipe(Effect.provide(inScope), Effect.provide(layer))

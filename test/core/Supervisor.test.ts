@@ -10,6 +10,7 @@ import {
   TaskScope
 } from "@ambit/core"
 import { assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -120,7 +121,14 @@ describe("strategies", () => {
   it.effect("nobody starts again before all that start with it have ended", () =>
     Effect.gen(function*() {
       const { log, member, note } = makeLog()
-      const slow = Effect.onInterrupt(Effect.never, () => Effect.andThen(Effect.sleep("3 seconds"), note("cleaned up")))
+      let first = true
+      const cleanUp = Effect.andThen(Effect.sleep("3 seconds"), note("cleaned up"))
+      const slow = Effect.onInterrupt(Effect.never, () =>
+        Effect.suspend(() => {
+          if (!first) return Effect.void
+          first = false
+          return cleanUp
+        }))
       const group = Supervisor.group([member("a", failAfter(10)), member("b", slow)], { strategy: "oneForAll" })
       yield* Task.spawn(group, "group")
       yield* TestClock.adjust("14 seconds")
@@ -436,6 +444,15 @@ describe("a group is an effect", () => {
       yield* TestClock.adjust("1 second")
       assert.strictEqual(scope.state._tag, "Closed")
     }).pipe(Effect.scoped))
+
+  it.live("a member that is stuck on a virtual clock fails the test that waits for it", () =>
+    Effect.gen(function*() {
+      const group = Supervisor.group([Supervisor.child("stuck", Effect.uninterruptible(Effect.never))])
+      const test = Task.spawn(group, "group").pipe(Effect.provide(inScope), Effect.provide(TestClock.layer()))
+      const exit = yield* Effect.exit(test)
+      assert.isTrue(Exit.isFailure(exit))
+      if (Exit.isFailure(exit)) assert.include(Cause.pretty(exit.cause), "app/group/stuck")
+    }).pipe(Effect.provide(makeRecorder().layer)))
 
   it.effect("without a task around it is a group of the scope", () =>
     Effect.gen(function*() {

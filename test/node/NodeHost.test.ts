@@ -74,13 +74,13 @@ describe("NodeHost.layer", () => {
 describe("what is said to be alive", () => {
   it("are the tasks and calls of apps, and those of no app", () => {
     const task = (path: string) =>
-      ({ path, kind: "background", status: "Stopping", age: 1200, place: undefined }) as const
+      ({ path, kind: "background", status: "Stopping", age: 1200, restarts: 0, place: undefined }) as const
     const call = { task: "hub/cache/sweep", name: "read", thread: "blocking-1", age: 300 }
     const text = aliveText([{
       path: "hub",
       tasks: [task("hub/cache/sweep")],
       calls: [call],
-      apps: [{ path: "hub/a", state: "stopping", dependsOn: [], tasks: [task("hub/a/poll")], calls: [] }]
+      apps: [{ path: "hub/a", state: "stopping", restarts: 0, dependsOn: [], tasks: [task("hub/a/poll")], calls: [] }]
     }])
     assert.deepStrictEqual(text?.trimEnd().split("\n"), [
       "  hub/a/poll (background, stopping, 1.2 s)",

@@ -65,7 +65,8 @@ export interface App {
  * **Details**
  *
  * An app is `Failed` when its start failed (with that error), or when something
- * in it did not stop in time (with a `StopTimeout`). Otherwise it is `Stopped`.
+ * in it did not stop in time (with a `StopTimeout`). Otherwise it is `Stopped`. One with a `restart` policy is `Failed` only when
+ * that has given up; until then it is `Stopped`, and `Starting` while it waits for its next start.
  *
  * @category models
  * @since 0.1.0
@@ -99,7 +100,9 @@ export const CurrentApp: Context.Service<App, App> = CurrentAppKey as unknown as
  * - `taskStopWithin`: from the interrupt of the tasks to giving them up, 5 seconds
  *   by default.
  * - `restart`: what becomes of the app when its start fails, or when a failure in it stops it (`stopApp`): its policy may start it
- *   again, with all that depend on it. None by default. An app that somebody stops by hand stays down. See `Restart`.
+ *   again, with all that depend on it. None by default. An app that somebody stops by hand stays down. An app does not return, so
+ *   `permanent` and `transient` differ only in what they do by default when the budget is used up; `stopApp` is `giveUp`, and the
+ *   app stays down as `Failed`. See `Restart`.
  *
  * @category models
  * @since 0.1.0
@@ -485,6 +488,7 @@ export const state = (self: App): Effect.Effect<AppState> =>
         return { _tag: "Stopping", since: wallTimeOf(app.clock, budget.since), reason }
       }
       case "Stopped":
+        return { _tag: "Stopped", report: phase.report }
       case "Failed":
         return phase
     }

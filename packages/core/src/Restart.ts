@@ -132,7 +132,7 @@ export const isRestart = (u: unknown): u is Restart => hasProperty(u, RestartTyp
  *
  * **Failure**
  *
- * Each failure is logged with what comes next, and a return as a warning. Options are checked when the task is spawned:
+ * Each failure is logged once, with what comes next, and a return as a warning. Options are checked when the task is spawned:
  * `InvalidOption` names what is wrong. What is used up fails with `RestartExhausted`.
  *
  * **Example** (After 1, 2 and 4 seconds)

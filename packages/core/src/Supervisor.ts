@@ -62,8 +62,8 @@ export interface Child<out R = never> {
  * **Details**
  *
  * - `strategy`: `oneForOne` by default.
- * - `budget`: how many failures of its members the group stands in which time, or `"none"`; 5 in 5 minutes by default. Members that
- *   start again with another one count once, together.
+ * - `budget`: how many restarts of its members there may be in which time, or `"none"`; 5 in 5 minutes by default. Members that
+ *   start again with another one count once, together. It comes back with time alone, not with a healthy run.
  *
  * @category models
  * @since 0.1.0

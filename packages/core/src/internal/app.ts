@@ -108,7 +108,12 @@ export type AppPhase =
   | { readonly _tag: "Starting"; readonly since: number; readonly life: Life; readonly ended: Deferred.Deferred<void> }
   | { readonly _tag: "Ready"; readonly since: number; readonly life: Life }
   | { readonly _tag: "Stopping"; readonly life: Life; readonly stop: Stop }
-  | { readonly _tag: "Stopped"; readonly report: ShutdownReport }
+  | {
+    readonly _tag: "Stopped"
+    readonly report: ShutdownReport
+    /** Why, if it has failed; its policy says what comes of that. */
+    readonly failure: Cause.Cause<unknown> | undefined
+  }
   | { readonly _tag: "Failed"; readonly error: unknown; readonly report: ShutdownReport }
 
 /** A restart of an app, with all that depend on it. */
@@ -544,7 +549,7 @@ const begin = (app: AppImpl, reason: string): Effect.Effect<ShutdownReport> => {
   switch (phase._tag) {
     case "Waiting": {
       const report = emptyReport(app, reason)
-      move(app, { _tag: "Stopped", report }, app.parent)
+      move(app, { _tag: "Stopped", report, failure: undefined }, app.parent)
       return Effect.succeed(report)
     }
     case "Stopping":
@@ -746,8 +751,9 @@ const errorOf = (app: AppImpl, life: Life, report: ShutdownReport): unknown => {
 }
 
 const finish = (app: AppImpl, life: Life, stopping: Stop, report: ShutdownReport): void => {
-  const error = errorOf(app, life, report)
-  move(app, error === undefined ? { _tag: "Stopped", report } : { _tag: "Failed", error, report }, life.scope)
+  const failure = app.restarter === undefined ? undefined : life.failure
+  const error = failure === undefined ? errorOf(app, life, report) : undefined
+  move(app, error === undefined ? { _tag: "Stopped", report, failure } : { _tag: "Failed", error, report }, life.scope)
   life.scope.releasing = false
   life.scope.pace.stopEnds()
   endEvents(life.scope)

@@ -128,6 +128,9 @@ const leave = (current: Restart, apps: ReadonlyArray<AppImpl>): Effect.Effect<vo
     Deferred.doneUnsafe(current.done, Effect.void)
   })
 
+/** Whether it was stopped by a failure, and not by hand. */
+const hasFailed = ({ phase }: AppImpl): boolean => phase._tag === "Stopped" && phase.failure !== undefined
+
 /** What the end of its host or layer overtakes is not missed. */
 const isOvertaken = (app: AppImpl): boolean =>
   app.gone || (app.parent !== undefined && app.parent.state._tag !== "Open")
@@ -141,7 +144,7 @@ const startInOrder = (current: Restart, apps: ReadonlyArray<AppImpl>): Effect.Ef
       const failure = startFailure(next, exit.cause)
       current.failures.push(failure)
       if (isOvertaken(next)) continue
-      if (next.restarter !== undefined && next.phase._tag === "Failed") {
+      if (next.restarter !== undefined && hasFailed(next)) {
         Effect.runForkWith(next.context)(recoverAlone(next, next.restarter, Exit.failCause(exit.cause), false))
         continue
       }
@@ -188,9 +191,9 @@ export const startFirst = (app: AppImpl): Effect.Effect<Context.Context<never>, 
   if (restarter === undefined) return start(app)
   return Effect.gen(function*() {
     const exit = yield* Effect.exit(start(app))
-    if (Exit.isSuccess(exit) || app.phase._tag !== "Failed") return yield* exit
+    if (Exit.isSuccess(exit) || !hasFailed(app)) return yield* exit
     const last = yield* recoverAlone(app, restarter, exit, true)
-    if (Exit.isFailure(last) && app.phase._tag === "Failed") app.host?.startFailed(last.cause, app)
+    if (Exit.isFailure(last) && hasFailed(app)) app.host?.startFailed(last.cause, app)
     return yield* last
   })
 }
@@ -235,7 +238,8 @@ const recover = (
         break
       }
       tellRestart(app, next, last)
-      move(app, { _tag: "Waiting", since: now(app.clock) }, app.parent)
+      // Nobody hears of that as a start: `AppRestarting` has told it.
+      move(app, { _tag: "Waiting", since: now(app.clock) }, undefined)
       const waiting = app.phase
       const startIt = yield* Effect.raceFirst(Effect.as(pause(app, next.delay), true), Deferred.await(backoff.ended))
       // Somebody may have stopped or started it meanwhile.
@@ -245,7 +249,7 @@ const recover = (
       restartsOf(app).updateUnsafe(1, app.context)
       current.waiting.delete(app)
       last = { exit: yield* Effect.exit(start(app)), took: 0, reason: undefined }
-      if (Exit.isSuccess(last.exit) || app.phase._tag !== "Failed") break
+      if (Exit.isSuccess(last.exit) || !hasFailed(app)) break
       current.waiting.add(app)
     }
     app.backoff = undefined
@@ -282,8 +286,9 @@ const tellRestart = (
 
 /** Its policy does not start it again. */
 const giveUp = (app: AppImpl, next: Exclude<Next, { readonly _tag: "Again" }>, first: boolean): void => {
-  if (next._tag === "Done") return
-  const { host, path } = app
+  const { host, path, phase } = app
+  if (next._tag === "Done" || phase._tag !== "Stopped" || phase.failure === undefined) return
+  move(app, { _tag: "Failed", error: Cause.squash(phase.failure), report: phase.report }, app.parent)
   // The layer of one that has never been ready fails, and stops what it is part of.
   const stopsHost = next.last === "stopHost" && host !== undefined && !first
   const problem = next.exhausted?.message ?? `${path} is not started again: its policy says that this cannot be mended`

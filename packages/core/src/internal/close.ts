@@ -393,7 +393,7 @@ const closer = (scope: ScopeImpl, state: Stopping, options: CloseOptions): Effec
     }
     const reports = [...stops.values()].map((stop) => stop.report ?? unfinishedReport(stop.scope, state))
     const report = makeReport(scope, state, reports, leftIn(scope, stops))
-    if (end === "standstill") standstills.add(report)
+    if (end === "standstill" || reports.some((child) => standstills.has(child))) standstills.add(report)
     finish(scope, state, report)
   }).pipe(Effect.catchCause((cause) => rescue(scope, state, cause)))
 

@@ -217,7 +217,9 @@ const onFailure = (
 ): void => {
   const { scope } = task
   const stopping = scope.state._tag !== "Open"
-  sayFailure(task, `Task ${task.path}`, cause, at - task.startedAt, consequenceOf(task), context)
+  const { age = at - task.startedAt, exhausted = false } = task.supervision?.last ?? {}
+  const used = exhausted && !stopping ? "its restarts are used up, and " : ""
+  sayFailure(task, `Task ${task.path}`, cause, age, `${used}${consequenceOf(task)}`, context)
   tellFailure(task, cause, context)
   if (stopping) return
   const policy = onFailureOf(task)

@@ -80,13 +80,23 @@ export const defaultSettings: Settings = { onFailure: "report", stopWithin: unde
 // One for all tasks, so that a task that waits for no close costs no array.
 const none: ReadonlyArray<never> = []
 
+/** The run after which a policy does not start a task again. */
+interface LastRun {
+  readonly onFailure: OnFailure
+  readonly consequence: string | undefined
+  /** How long it took, in milliseconds. */
+  readonly age: number
+  /** Whether a budget or a schedule is used up. */
+  readonly exhausted: boolean
+}
+
 /** The restarts of a task. */
 export interface Supervision {
   restarts: number
   /** Since when it waits for the next one and until when, while it does. */
   waiting: { readonly since: number; readonly until: number } | undefined
   /** What its policy wants when it has come to its end; otherwise its settings say it. */
-  last: { readonly onFailure: OnFailure; readonly consequence: string | undefined } | undefined
+  last: LastRun | undefined
 }
 
 export const TaskTypeId = "~@ambit/core/Task"

@@ -134,7 +134,12 @@ export const supervised = <A, E, R>(
           return exit
         case "Last": {
           const { exhausted, last } = decision
-          supervision.last = { onFailure: policyOf(task, last), consequence: governor.consequence(last) }
+          supervision.last = {
+            onFailure: policyOf(task, last),
+            consequence: governor.consequence(last),
+            age: took,
+            exhausted: exhausted !== undefined
+          }
           return exhausted === undefined ? exit : Effect.fail(exhausted)
         }
         case "Again":
