@@ -445,13 +445,18 @@ describe("a group is an effect", () => {
       assert.strictEqual(scope.state._tag, "Closed")
     }).pipe(Effect.scoped))
 
-  it.live("a member that is stuck on a virtual clock fails the test that waits for it", () =>
+  it.live("a member that is stuck on a virtual clock fails the test that waits for it, also with an old run", () =>
     Effect.gen(function*() {
-      const group = Supervisor.group([Supervisor.child("stuck", Effect.uninterruptible(Effect.never))])
-      const test = Task.spawn(group, "group").pipe(Effect.provide(inScope), Effect.provide(TestClock.layer()))
-      const exit = yield* Effect.exit(test)
-      assert.isTrue(Exit.isFailure(exit))
-      if (Exit.isFailure(exit)) assert.include(Cause.pretty(exit.cause), "app/group/stuck")
+      for (const advance of ["0 seconds", "10 seconds"] as const) {
+        const group = Supervisor.group([
+          Supervisor.child("fails", failAfter(1), { restart: everySecond }),
+          Supervisor.child("stuck", Effect.uninterruptible(Effect.never))
+        ], { strategy: "oneForAll" })
+        const test = Effect.andThen(Task.spawn(group, "group"), TestClock.adjust(advance))
+        const exit = yield* Effect.exit(test.pipe(Effect.provide(inScope), Effect.provide(TestClock.layer())))
+        assert.isTrue(Exit.isFailure(exit), advance)
+        if (Exit.isFailure(exit)) assert.include(Cause.pretty(exit.cause), "app/group/stuck")
+      }
     }).pipe(Effect.provide(makeRecorder().layer)))
 
   it.effect("without a task around it is a group of the scope", () =>
