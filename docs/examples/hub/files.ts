@@ -1,12 +1,13 @@
 /**
  * The app that knows what is in a folder: it walks through the folder once,
- * watches it from then on, and hashes every file.
+ * watches it from then on, and hashes every file. What changes, it publishes.
  */
-import { App, Task } from "@ambit/core"
+import { App, Bus, Task } from "@ambit/core"
 import { Clock, Context, Effect, FileSystem, Layer, Path } from "effect"
 import type { PlatformError } from "effect/PlatformError"
 import type { Folder } from "./folder.ts"
 import { makeHashing } from "./hashing.ts"
+import { Changes } from "./topics.ts"
 import { type Change, FileTree } from "./tree.ts"
 import { type FileEvent, makeWatchers } from "./watchers.ts"
 
@@ -109,11 +110,12 @@ const start = Effect.fnUntraced(function*(root: Folder) {
     }
     const after = tree.has(at)
     if (!before && !after) return
-    tree.note({
+    const change: Change = {
       path: path.relative(root.path, at),
       what: !before ? "created" : after ? "changed" : "removed",
       at: yield* Clock.currentTimeMillis
-    })
+    }
+    if (tree.note(change)) yield* Bus.publish(Changes, change)
   })
 
   yield* watchers.events.pipe(

@@ -2,7 +2,7 @@
  * A small machine monitor made of apps that depend on each other. See `hub.md`
  * beside this folder for how to read it.
  */
-import { Host, ShutdownReport } from "@ambit/core"
+import { Bus, Host, ShutdownReport } from "@ambit/core"
 import { BlockingPool, MainCalls, NodeHost, SyncApp } from "@ambit/node"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
@@ -47,7 +47,7 @@ const hub = Command.make("hub", options, (config) =>
       Layer.provide(Layer.merge(digest(config.every), rules), sources),
       config.stubborn ? stubborn : Layer.empty,
       Option.match(config.duration, { onNone: () => Layer.empty, onSome: timer })
-    )
+    ).pipe(Layer.provide(Bus.layer))
 
     yield* Host.launch(apps, {
       name: "hub",

@@ -2,12 +2,15 @@
  * What is known of a folder: which files and folders are in it, how large they
  * are, and what changed last.
  */
-export interface Change {
-  readonly path: string
-  readonly what: "created" | "changed" | "removed"
+import { Schema } from "effect"
+
+export const Change = Schema.Struct({
+  path: Schema.String,
+  what: Schema.Literals(["created", "changed", "removed"]),
   /** Milliseconds since 1970. */
-  readonly at: number
-}
+  at: Schema.Finite
+})
+export type Change = typeof Change.Type
 
 /** How many of the newest changes are kept, each path once. */
 const keptChanges = 5
@@ -73,12 +76,13 @@ export class FileTree {
     return folders
   }
 
-  /** What is written right after it was created is a part of its creation. */
-  note(change: Change): void {
+  /** What is written right after it was created is a part of its creation. Says whether it is a change of its own. */
+  note(change: Change): boolean {
     const earlier = this.changes.find(({ path }) => path === change.path)
-    if (change.what === "changed" && earlier?.what === "created" && change.at - earlier.at < 1000) return
+    if (change.what === "changed" && earlier?.what === "created" && change.at - earlier.at < 1000) return false
     const others = this.changes.filter(({ path }) => path !== change.path)
     this.changes = [change, ...others].slice(0, keptChanges)
+    return true
   }
 
   private forget(path: string, entry: number | "folder"): void {

@@ -1,5 +1,5 @@
 // @effect-diagnostics strictEffectProvide:off
-import { Blocking } from "@ambit/core"
+import { Blocking, Bus, Job, TaskScope } from "@ambit/core"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, FileSystem, Layer, Logger, Path, PlatformError, Stream } from "effect"
@@ -8,6 +8,8 @@ import { mkdirSync, rmSync } from "node:fs"
 import { basename } from "node:path"
 import { Files, type FilesSummary } from "../files.ts"
 import { FolderUnusable, openFolder } from "../folder.ts"
+import { Changes } from "../topics.ts"
+import type { Change } from "../tree.ts"
 
 /** Makes files in a fresh folder: a text is the content of a file, and `undefined` makes a folder. */
 const makeFolder = Effect.fnUntraced(function*(entries: Record<string, string | undefined>) {
@@ -68,7 +70,7 @@ const makeLog = () => {
 
 const log = makeLog()
 
-const services = Layer.merge(NodeServices.layer, Blocking.layerInline)
+const services = Layer.mergeAll(NodeServices.layer, Blocking.layerInline, Bus.layer)
 
 describe("the files app, on a folder as it is found", () => {
   it.live("counts files and folders, and leaves out what tools fill", () =>
@@ -160,6 +162,21 @@ describe("the files app, while things change", () => {
       const gone = yield* until((summary) => summary.files === 1 && newest(summary) === "b.txt removed")
       assert.deepStrictEqual(totals(gone), { files: 1, folders: 1, bytes: 5, unreadable: 0 })
     }).pipe(Effect.provide([services, log.layer])))
+
+  it.live("publishes each change", () =>
+    Effect.gen(function*() {
+      const changes: Array<string> = []
+      const note = Job.callback("note", ({ path, what }: Change) => changes.push(`${path} ${what}`))
+      yield* Bus.on(Changes, note)
+      const { at, fs, root } = yield* makeFolder({ "a.txt": "1" })
+      const { until, walked } = yield* start(root)
+      yield* walked
+      yield* fs.makeDirectory(at("new"))
+      yield* until((summary) => newest(summary) === "new created")
+      yield* fs.remove(at("a.txt"))
+      yield* until((summary) => newest(summary) === "a.txt removed")
+      assert.deepStrictEqual(changes, ["new created", "a.txt removed"])
+    }).pipe(Effect.provide([services, log.layer, TaskScope.layer("test")])))
 
   it.live("knows the hash of the file that changed last", () =>
     Effect.gen(function*() {

@@ -87,4 +87,11 @@ describe("the newest changes", () => {
     assert.deepStrictEqual(after(created, { path: "a", what: "changed", at: 999 }), ["a created"])
     assert.deepStrictEqual(after(created, { path: "a", what: "changed", at: 1000 }), ["a changed"])
   })
+
+  it("what is a part of an earlier one is none of its own", () => {
+    const tree = new FileTree("/")
+    assert.isTrue(tree.note({ path: "a", what: "created", at: 0 }))
+    assert.isFalse(tree.note({ path: "a", what: "changed", at: 999 }))
+    assert.isTrue(tree.note({ path: "a", what: "removed", at: 999 }))
+  })
 })
