@@ -9,6 +9,7 @@ import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Effect, Layer, Option, Schema } from "effect"
 import { CliError, Command } from "effect/cli"
 import { digest } from "./digest.ts"
+import { feed } from "./feed.ts"
 import { Files } from "./files.ts"
 import { openFolder } from "./folder.ts"
 import * as Log from "./log.ts"
@@ -17,6 +18,7 @@ import { Metrics } from "./metrics.ts"
 import { options } from "./options.ts"
 import { Readings, Rules } from "./rules.ts"
 import { Screen } from "./screen.ts"
+import { Sensor } from "./sensor.ts"
 import { stubborn } from "./stubborn.ts"
 import { timer } from "./timer.ts"
 import { sharesOf } from "./usage.ts"
@@ -45,6 +47,7 @@ const hub = Command.make("hub", options, (config) =>
     )
     const apps = Layer.mergeAll(
       Layer.provide(Layer.merge(digest(config.every), rules), sources),
+      config.flaky ? Layer.provide(feed, Sensor.simulated) : Layer.empty,
       config.stubborn ? stubborn : Layer.empty,
       Option.match(config.duration, { onNone: () => Layer.empty, onSome: timer })
     ).pipe(Layer.provide(Bus.layer))

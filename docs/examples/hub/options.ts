@@ -34,6 +34,10 @@ export const options = {
     Flag.withDescription("Stop after this time. Without it, the hub runs until it is told to stop"),
     Flag.optional
   ),
+  flaky: Flag.Boolean("flaky").pipe(
+    Flag.withDescription("Add an app whose source fails now and then"),
+    Flag.withDefault(false)
+  ),
   stubborn: Flag.Boolean("stubborn").pipe(
     Flag.withDescription("Add an app that refuses to stop"),
     Flag.withDefault(false)
