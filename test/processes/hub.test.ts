@@ -50,11 +50,11 @@ describe.skipIf(process.platform === "win32")("the hub as a program", { timeout:
         assert.isBelow(took, 5000)
         assert.match(stdout, /^hub stopped cleanly in /m)
         assert.match(stdout, table)
-        for (const app of ["hub/metrics", "hub/files", "hub/digest"]) {
+        for (const app of ["hub/metrics", "hub/files", "hub/digest", "hub/journal"]) {
           assert.deepStrictEqual(rowOf(stdout, app)?.slice(1, 3), ["app", "stopped"], app)
         }
         assert.deepStrictEqual(rowOf(stdout, "hub/digest/last-line")?.slice(1, 3), ["hook", "completed"])
-        for (const task of ["hub/metrics/sample", "hub/files/watch", "hub/digest/print"]) {
+        for (const task of ["hub/metrics/sample", "hub/files/watch", "hub/digest/print", "hub/journal/turn-page"]) {
           assert.deepStrictEqual(rowOf(stdout, task)?.slice(1, 3), ["background", "interrupted"], task)
         }
       }))
@@ -107,6 +107,16 @@ describe.skipIf(process.platform === "win32")("the hub as a program", { timeout:
       assert.match(stubborn?.stdout ?? "", /^hub stopped NOT cleanly in /m)
     }))
 
+  it.live("with a source that fails it stops as cleanly", () =>
+    Effect.gen(function*() {
+      const hub = yield* start(yield* folder, "--flaky", "--for", "2 seconds")
+      const { code, stdout } = yield* hub.end
+      assert.strictEqual(code, 0)
+      assert.match(stdout, /^hub stopped cleanly in /m)
+      assert.deepStrictEqual(rowOf(stdout, "hub/feed")?.slice(1, 3), ["app", "stopped"])
+      assert.deepStrictEqual(rowOf(stdout, "hub/feed/read")?.slice(1, 3), ["background", "interrupted"])
+    }))
+
   it.live("--json leaves nothing but the report on stdout, as a report can be read again", () =>
     Effect.gen(function*() {
       const hub = yield* start(yield* folder, "--for", "1 second", "--json")
@@ -121,6 +131,7 @@ describe.skipIf(process.platform === "win32")("the hub as a program", { timeout:
         "hub/files",
         "hub/digest",
         "hub/rules",
+        "hub/journal",
         "hub/timer"
       ])
       assert.match(stderr, /^\S+Z cpu /m)

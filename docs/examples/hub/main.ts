@@ -12,6 +12,7 @@ import { digest } from "./digest.ts"
 import { feed } from "./feed.ts"
 import { Files } from "./files.ts"
 import { openFolder } from "./folder.ts"
+import { journal } from "./journal.ts"
 import * as Log from "./log.ts"
 import { Machine } from "./machine.ts"
 import { Metrics } from "./metrics.ts"
@@ -47,6 +48,7 @@ const hub = Command.make("hub", options, (config) =>
     )
     const apps = Layer.mergeAll(
       Layer.provide(Layer.merge(digest(config.every), rules), sources),
+      journal,
       config.flaky ? Layer.provide(feed, Sensor.simulated) : Layer.empty,
       config.stubborn ? stubborn : Layer.empty,
       Option.match(config.duration, { onNone: () => Layer.empty, onSome: timer })
