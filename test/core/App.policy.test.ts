@@ -254,6 +254,32 @@ describe("an app whose start fails", () => {
     }))
 })
 
+describe("a policy that throws", () => {
+  it.effect("gives up, and is said; its app stays down", () =>
+    Effect.gen(function*() {
+      const { layer, records } = makeRecorder()
+      yield* Effect.gen(function*() {
+        const { start } = makeLog()
+        const restart = Restart.permanent({ decide: () => assert.fail("a bug in decide") })
+        const state = yield* Deferred.make<string>()
+        const host = yield* launch(Layer.mergeAll(
+          App.layer("sensor", start("sensor", failAfter(1)), { restart }),
+          looker(
+            60,
+            Effect.flatMap(Host.health, ({ apps }) => Deferred.succeed(state, apps["host/sensor"]!))
+          )
+        ))
+        yield* TestClock.adjust("2 minutes")
+        yield* Fiber.join(host)
+        assert.strictEqual(yield* Deferred.await(state), "failed")
+      }).pipe(Effect.provide(layer))
+      assert.deepStrictEqual(linesAt(records, "Error").slice(1), [
+        "The restart policy of app host/sensor failed",
+        "App host/sensor is not started again: its policy has failed; it stays down"
+      ])
+    }))
+})
+
 describe("the budget", () => {
   const budget = { restarts: 2, within: "1 hour" } as const
 

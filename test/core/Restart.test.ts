@@ -339,15 +339,22 @@ describe("what must not be restarted", () => {
 
   it.effect("R4: an error that a restart cannot mend leads to none, and the task fails with it", () =>
     Effect.gen(function*() {
-      const { effect, starts } = makeFlaky<BadPassword | Offline>(
-        Effect.fail(new Offline()),
-        Effect.fail(new BadPassword())
+      const { layer, records } = makeRecorder()
+      yield* Effect.gen(function*() {
+        const { effect, starts } = makeFlaky<BadPassword | Offline>(
+          Effect.fail(new Offline()),
+          Effect.fail(new BadPassword())
+        )
+        const task = yield* Task.spawn(effect, "login", { restart: decideOn })
+        yield* TestClock.adjust("1 minute")
+        assert.deepStrictEqual(starts, [0, 1000])
+        assert.instanceOf(yield* Effect.flip(task.join), BadPassword)
+      }).pipe(Effect.provide(inScope), Effect.provide(layer))
+      assert.include(
+        linesAt(records, "Error").at(-1),
+        "its policy says that no restart mends this, and everything else goes on"
       )
-      const task = yield* Task.spawn(effect, "login", { restart: decideOn })
-      yield* TestClock.adjust("1 minute")
-      assert.deepStrictEqual(starts, [0, 1000])
-      assert.instanceOf(yield* Effect.flip(task.join), BadPassword)
-    }).pipe(Effect.provide(inScope)))
+    }))
 
   it.effect("R4: a fatal failure stops the host at once, also a defect", () =>
     Effect.gen(function*() {

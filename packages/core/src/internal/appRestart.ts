@@ -29,7 +29,7 @@ import {
   withDependents
 } from "./app.ts"
 import { now } from "./clock.ts"
-import type { Next, Restarter } from "./restart.ts"
+import { broken, type Next, type Restarter } from "./restart.ts"
 import { until } from "./runs.ts"
 import { emit, listened, say } from "./say.ts"
 import { shown } from "./shown.ts"
@@ -232,7 +232,7 @@ const recover = (
     let last = failed
     while (!isOvertaken(app)) {
       const backoff = app.backoff ??= makeBackoff()
-      const next = yield* restarter.next(last.exit, last.took)
+      const next = yield* nextOf(app, restarter, last)
       if (next._tag !== "Again") {
         giveUp(app, next, first)
         break
@@ -254,6 +254,13 @@ const recover = (
     }
     app.backoff = undefined
     return last.exit
+  })
+
+/** What its policy says; one that throws is one that gives up. */
+const nextOf = (app: AppImpl, restarter: Restarter, { exit, took }: Failed): Effect.Effect<Next> =>
+  Effect.catchCause(restarter.next(exit, took), (cause) => {
+    say(app.context, "Error", `The restart policy of app ${app.path} failed`, { app: app.path }, cause)
+    return Effect.succeed(broken)
   })
 
 /** Waits, and gives others their turn where there is nothing to wait for. */
@@ -291,7 +298,7 @@ const giveUp = (app: AppImpl, next: Exclude<Next, { readonly _tag: "Again" }>, f
   move(app, { _tag: "Failed", error: Cause.squash(phase.failure), report: phase.report }, app.parent)
   // The layer of one that has never been ready fails, and stops what it is part of.
   const stopsHost = next.last === "stopHost" && host !== undefined && !first
-  const problem = next.exhausted?.message ?? `${path} is not started again: its policy says that this cannot be mended`
+  const problem = next.exhausted?.message ?? `${path} is not started again: ${next.why ?? "its policy is temporary"}`
   const consequence = first ? "its layer fails" : stopsHost ? "the host stops" : "it stays down"
   say(app.context, "Error", `App ${problem}; ${consequence}`, { app: path })
   if (!stopsHost) return

@@ -217,9 +217,9 @@ const onFailure = (
 ): void => {
   const { scope } = task
   const stopping = scope.state._tag !== "Open"
-  const { age = at - task.startedAt, exhausted = false } = task.supervision?.last ?? {}
-  const used = exhausted && !stopping ? "its restarts are used up, and " : ""
-  sayFailure(task, `Task ${task.path}`, cause, age, `${used}${consequenceOf(task)}`, context)
+  const { age, why } = task.supervision?.last ?? { age: at - task.startedAt, why: undefined }
+  const consequence = why === undefined || stopping ? consequenceOf(task) : `${why}, and ${consequenceOf(task)}`
+  sayFailure(task, `Task ${task.path}`, cause, age, consequence, context)
   tellFailure(task, cause, context)
   if (stopping) return
   const policy = onFailureOf(task)

@@ -37,6 +37,7 @@ import {
   type Next,
   type Policy,
   Restarter,
+  usedUp,
   Window
 } from "./restart.ts"
 import { say } from "./say.ts"
@@ -293,7 +294,7 @@ const decide = (
       const { window } = group
       if (!window.take(now(group.scope.clock))) {
         member.exhausted = exhaustedBy(task.path, exit, window.budget, group.scope.path)
-        return { _tag: "Last", last: "escalate", exhausted: member.exhausted }
+        return usedUp("escalate", member.exhausted)
       }
       if (group.strategy === "oneForOne") member.state = waiting
       else joinRound(group, member, next.delay)

@@ -234,7 +234,34 @@ export type Next =
   /** It has come to its end as the policy wants it. */
   | { readonly _tag: "Done" }
   /** It is not to be started again, by verdict or since something is used up. */
-  | { readonly _tag: "Last"; readonly last: Last; readonly exhausted: RestartExhausted | undefined }
+  | Final
+
+/** `why` is for the log, where the kind of the policy does not say it. */
+export interface Final {
+  readonly _tag: "Last"
+  readonly last: Last
+  readonly exhausted: RestartExhausted | undefined
+  readonly why: string | undefined
+}
+
+export const usedUp = (last: Last, exhausted: RestartExhausted): Final => ({
+  _tag: "Last",
+  last,
+  exhausted,
+  why: "its restarts are used up"
+})
+
+const decided = (last: Last): Final => ({
+  _tag: "Last",
+  last,
+  exhausted: undefined,
+  why: "its policy says that no restart mends this"
+})
+
+/** Its verdict or its schedule has thrown. */
+export const broken: Final = { _tag: "Last", last: "giveUp", exhausted: undefined, why: "its policy has failed" }
+
+const runOnce: Final = { _tag: "Last", last: "giveUp", exhausted: undefined, why: undefined }
 
 type Step = (now: number, input: Exit.Exit<unknown>) => Pull.Pull<[unknown, Duration.Duration], never, unknown>
 
@@ -274,8 +301,8 @@ export class Restarter {
       const end = endOf(exit)
       if (end === "failed") {
         const verdict = this.verdictOn(exit)
-        if (verdict !== "restart") return Effect.succeed<Next>({ _tag: "Last", last: verdict, exhausted: undefined })
-        if (kind === "temporary") return Effect.succeed<Next>({ _tag: "Last", last: "giveUp", exhausted: undefined })
+        if (verdict !== "restart") return Effect.succeed<Next>(decided(verdict))
+        if (kind === "temporary") return Effect.succeed<Next>(runOnce)
       } else if (kind !== "permanent") {
         return Effect.succeed<Next>({ _tag: "Done" })
       }
@@ -331,9 +358,9 @@ export class Restarter {
         this.cycles = cycle
         return { _tag: "Again", delay: onExhausted.millis, end, cycle }
       }
-      return { _tag: "Last", last: "giveUp", exhausted: exhaustedBy(this.path, exit, budget, undefined) }
     }
-    return { _tag: "Last", last: onExhausted, exhausted: exhaustedBy(this.path, exit, budget, undefined) }
+    const last = typeof onExhausted === "object" ? "giveUp" : onExhausted
+    return usedUp(last, exhaustedBy(this.path, exit, budget, undefined))
   }
 }
 

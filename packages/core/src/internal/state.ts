@@ -86,8 +86,8 @@ interface LastRun {
   readonly consequence: string | undefined
   /** How long it took, in milliseconds. */
   readonly age: number
-  /** Whether a budget or a schedule is used up. */
-  readonly exhausted: boolean
+  /** Why its policy does not, for the log. */
+  readonly why: string | undefined
 }
 
 /** The restarts of a task. */

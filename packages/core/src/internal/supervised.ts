@@ -133,12 +133,12 @@ export const supervised = <A, E, R>(
         case "Done":
           return exit
         case "Last": {
-          const { exhausted, last } = decision
+          const { exhausted, last, why } = decision
           supervision.last = {
             onFailure: policyOf(task, last),
             consequence: governor.consequence(last),
             age: took,
-            exhausted: exhausted !== undefined
+            why
           }
           return exhausted === undefined ? exit : Effect.fail(exhausted)
         }
