@@ -17,7 +17,7 @@ import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import { BlockingError, TimedOut } from "./BlockingError.ts"
 import { type BlockingFunction, isBlockingFunction } from "./BlockingFunction.ts"
-import { answered, CallImpl, ended, leave } from "./internal/calls.ts"
+import { answered, ended, enter, leave } from "./internal/calls.ts"
 import { inlinePool } from "./internal/inline.ts"
 import { checkGrace, checkOptionalLimit } from "./internal/limit.ts"
 import { checkName } from "./internal/names.ts"
@@ -259,6 +259,54 @@ const appOf = (scope: ScopeImpl | undefined): string => {
   return ""
 }
 
+// A class, and no literal: V8 puts literals of which many live for a while among its old objects, as soon as a thousand
+// calls are under way, and all that was needed for a call outlives it there.
+class Asked implements Request {
+  /** See `PoolJob.kept` in `@ambit/node`. */
+  static readonly kept = new Asked(
+    undefined as never,
+    [],
+    noOptions,
+    Context.empty(),
+    "",
+    "",
+    undefined,
+    () => {},
+    () => {}
+  )
+  readonly reference: BlockingFunction<never, unknown>
+  readonly args: ReadonlyArray<unknown>
+  readonly options: CallOptions
+  readonly context: Context.Context<never>
+  readonly task: string
+  readonly app: string
+  readonly progress: Request["progress"]
+  readonly answered: Request["answered"]
+  readonly ended: Request["ended"]
+
+  constructor(
+    reference: BlockingFunction<never, unknown>,
+    args: ReadonlyArray<unknown>,
+    options: CallOptions,
+    context: Context.Context<never>,
+    task: string,
+    app: string,
+    progress: Request["progress"],
+    answered: Request["answered"],
+    ended: Request["ended"]
+  ) {
+    this.reference = reference
+    this.args = args
+    this.options = options
+    this.context = context
+    this.task = task
+    this.app = app
+    this.progress = progress
+    this.answered = answered
+    this.ended = ended
+  }
+}
+
 /** Asks the pool around for a call. `watch` gets to see the job. */
 const ask = (
   context: Context.Context<never>,
@@ -276,23 +324,25 @@ const ask = (
     const path = Context.get(context, CurrentTask)?.path ?? scope?.path ?? ""
     const call = scope === undefined
       ? undefined
-      : new CallImpl(scope, path, options.name ?? reference.name, context, () => resume(Effect.interrupt))
-    const job = pool.submit({
-      reference,
-      args,
-      options,
-      context,
-      task: path,
-      app: appOf(scope),
-      progress,
-      answered: (exit) => {
-        if (call !== undefined) answered(call)
-        resume(exit)
-      },
-      ended: (end) => {
-        if (call !== undefined) ended(call, end)
-      }
-    })
+      : enter(scope, path, options.name ?? reference.name, context, resume)
+    const job = pool.submit(
+      new Asked(
+        reference,
+        args,
+        options,
+        context,
+        path,
+        appOf(scope),
+        progress,
+        (exit) => {
+          if (call !== undefined) answered(call)
+          resume(exit)
+        },
+        (end) => {
+          if (call !== undefined) ended(call, end)
+        }
+      )
+    )
     call?.begin(job)
     if (scope !== undefined && scope.state._tag !== "Open") call?.endInTime()
     watch(job)

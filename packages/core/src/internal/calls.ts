@@ -27,6 +27,8 @@ import { callsOf, CurrentTask, defaultSettings, link, notify, running, type Scop
 import { abandon } from "./stopTask.ts"
 
 export class CallImpl {
+  /** See `PoolJob.kept` in `@ambit/node`. */
+  static readonly kept = new CallImpl(undefined as never, "", "", Context.empty(), () => {}, 0.5)
   readonly scope: ScopeImpl
   readonly taskPath: string
   readonly name: string
@@ -44,8 +46,8 @@ export class CallImpl {
   /** The call as a task of its own, and how that ends. */
   task: TaskImpl | undefined = undefined
   end: (() => void) | undefined = undefined
-  /** Lets a fiber go on that still waits, as if it had been interrupted. */
-  readonly free: () => void
+  /** Lets a fiber go on that still waits. */
+  private readonly resume: (effect: Effect.Effect<never>) => void
   /** Waits for the moment in which the call is cut off. */
   private waiting: Fiber.Fiber<void> | undefined = undefined
   // The calls of a scope are a list through themselves: a set that lives for long keeps dead calls from young collections.
@@ -53,13 +55,20 @@ export class CallImpl {
   next: CallImpl | undefined = undefined
   listed = false
 
-  constructor(scope: ScopeImpl, taskPath: string, name: string, context: Context.Context<never>, free: () => void) {
+  constructor(
+    scope: ScopeImpl,
+    taskPath: string,
+    name: string,
+    context: Context.Context<never>,
+    resume: (effect: Effect.Effect<never>) => void,
+    startedAt: number
+  ) {
     this.scope = scope
     this.taskPath = taskPath
     this.name = name
     this.context = context
-    this.free = free
-    this.startedAt = now(scope.clock)
+    this.resume = resume
+    this.startedAt = startedAt
   }
 
   /** The pool has taken it in. One without threads may have run the function in that very call. */
@@ -95,11 +104,25 @@ export class CallImpl {
     leaveWithin(this, timeLeftOf(this))
   }
 
+  /** Lets a fiber go on that still waits, as if it had been interrupted. */
+  free(): void {
+    this.resume(Effect.interrupt)
+  }
+
   waitNoMore(): void {
     this.waiting?.interruptUnsafe()
     this.waiting = undefined
   }
 }
+
+/** A call that begins. */
+export const enter = (
+  scope: ScopeImpl,
+  taskPath: string,
+  name: string,
+  context: Context.Context<never>,
+  resume: (effect: Effect.Effect<never>) => void
+): CallImpl => new CallImpl(scope, taskPath, name, context, resume, now(scope.clock))
 
 const leaveList = (call: CallImpl): void => {
   if (!call.listed) return
