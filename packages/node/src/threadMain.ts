@@ -31,9 +31,11 @@ import {
   type Failure,
   type MetaFrame,
   mostUnread,
+  numbersAt,
   openQuestion,
   slotStates,
   slotWord,
+  stateOfReturned,
   type ThreadData,
   toMain,
   toThread,
@@ -45,7 +47,8 @@ import { transferOf } from "./internal/transfer.ts"
 
 const data = workerData as ThreadData
 const { answers, port } = data
-const memory = new Int32Array(data.memory)
+const memory = new Int32Array(data.memory, 0, numbersAt / 4)
+const numbers = new Float64Array(data.memory, numbersAt)
 const thread = becomeThread()
 
 // -----------------------------------------------------------------------------
@@ -61,6 +64,8 @@ let begun = 0
 let running = ""
 /** Whether this call has been told that it is cancelled: its clean-up is not disturbed a second time. */
 let told = false
+/** Whether nothing was sent since this call began. What was, comes before its answer, and so that is a frame as well. */
+let quiet = true
 /** Whether a timer runs, which is not the call itself. */
 let inTimer = false
 let meta: MetaFrame = [toThread.meta, "", "", "Info", "", "{}"]
@@ -99,6 +104,7 @@ const hasRoom = (within: number): boolean => {
 }
 
 const post = (frame: ReadonlyArray<unknown>): void => {
+  quiet = false
   port.postMessage(frame)
   Atomics.add(memory, words.unread, 1)
 }
@@ -306,6 +312,7 @@ const run = (at: number, number: number, id: number, args: ReadonlyArray<unknown
   sequence = number
   running = names[id]!
   told = false
+  quiet = true
   let result: unknown
   let goesOn: boolean
   try {
@@ -331,7 +338,11 @@ const end = (): number => {
   return at
 }
 
+const news = [toMain.news]
+
 const answer = (value: unknown): void => {
+  const returned = quiet ? stateOfReturned(value) : undefined
+  if (returned !== undefined) return answerInSlot(value, returned)
   const at = end()
   try {
     const transfer = transferOf(value)
@@ -340,6 +351,15 @@ const answer = (value: unknown): void => {
   } catch (error) {
     port.postMessage([toMain.failed, at, { _tag: "NotCloneable", problem: textOf(error) } satisfies Failure])
   }
+}
+
+const answerInSlot = (value: unknown, returned: number): void => {
+  const word = slotWord(sequence, returned)
+  const at = end()
+  if (returned === slotStates.returnedNumber) numbers[at] = value as number
+  Atomics.store(memory, words.slots + at, word)
+  // The main thread says that it looks before it does, so what it misses is told anew.
+  if (Atomics.exchange(memory, words.news, 1) === 0) port.postMessage(news)
 }
 
 const fail = (error: unknown): void => {

@@ -41,7 +41,15 @@ import { FunctionTable } from "./functionTable.ts"
 import { JobQueue, PoolJob, waitsForQueue } from "./job.ts"
 import { errandIn } from "./offers.ts"
 import { metaOf, PoolThread } from "./poolThread.ts"
-import { type AskFrame, type Failure, type MetaFrame, type SignFrame, type ToMain, toMain } from "./protocol.ts"
+import {
+  type AskFrame,
+  type Failure,
+  type MetaFrame,
+  type NewsFrame,
+  type SignFrame,
+  type ToMain,
+  toMain
+} from "./protocol.ts"
 import { after, afterIfAlive, cancelTimer, isDoneWithin, realNow, type Timer } from "./realTime.ts"
 import { say } from "./say.ts"
 import { decodeThrown, textOf } from "./thrown.ts"
@@ -342,7 +350,7 @@ export class PoolImpl {
     this.leave(job, { _tag: "Returned" })
   }
 
-  readonly frame = (thread: PoolThread, frame: ToMain): void => {
+  readonly frame = (thread: PoolThread, frame: Exclude<ToMain, NewsFrame>): void => {
     this.working++
     try {
       this.read(thread, frame)
@@ -352,7 +360,17 @@ export class PoolImpl {
     this.tell()
   }
 
-  private read(thread: PoolThread, frame: ToMain): void {
+  readonly returned = (thread: PoolThread, job: PoolJob, value: unknown): void => {
+    this.working++
+    try {
+      this.settle(thread, job, Exit.succeed(value))
+    } finally {
+      this.working--
+    }
+    this.tell()
+  }
+
+  private read(thread: PoolThread, frame: Exclude<ToMain, NewsFrame>): void {
     if (frame[0] === toMain.ready) return this.ready(thread)
     if (frame[0] === toMain.sign) return this.sign(thread, frame)
     if (frame[0] === toMain.output) {

@@ -7,6 +7,7 @@
  *   in the order in which the thread gets them. The first is the only one that
  *   can have begun, apart from those whose answer is on its way. (node/stop.test.ts)
  * - A slot is free as soon as its job is answered or taken back. (node/kill.test.ts)
+ * - Answers are read in the order in which they were given, whether they are frames or stand in slots.
  * - In one turn of the event loop, a thread that talks is read for a bounded time:
  *   what it says makes room for more in the next turn. (node/chatter.test.ts)
  */
@@ -28,18 +29,24 @@ import type { Asker, PoolJob } from "./job.ts"
 import { trackThread } from "./liveThreads.ts"
 import {
   type AnswerFrame,
+  hasReturned,
   isPrimitive,
   isUpTo,
+  memorySize,
   type MetaFrame,
+  type NewsFrame,
   nextSequence,
+  numbersAt,
+  returnedIn,
   type SignFrame,
   slotCount,
   slotStates,
   slotWord,
+  stateIn,
   type ThreadData,
   type ToMain,
+  toMain,
   toThread,
-  wordCount,
   words
 } from "./protocol.ts"
 import { isDoneWithin, nextTurn, realNow, within } from "./realTime.ts"
@@ -70,7 +77,9 @@ export type ThreadState =
 
 /** What a pool wants to hear from its threads. */
 export interface Listener {
-  readonly frame: (thread: PoolThread, frame: ToMain) => void
+  readonly frame: (thread: PoolThread, frame: Exclude<ToMain, NewsFrame>) => void
+  /** A call has answered with its slot. */
+  readonly returned: (thread: PoolThread, job: PoolJob, value: unknown) => void
   /** All frames that had come are through. */
   readonly drained: (thread: PoolThread) => void
   readonly exited: (thread: PoolThread, exitCode: number, error: unknown) => void
@@ -104,6 +113,7 @@ export class PoolThread {
   private readonly port: MessagePort
   private readonly answers: MessagePort
   private readonly memory: Int32Array
+  private readonly numbers: Float64Array
   private readonly listener: Listener
   private readonly slots: Array<PoolJob | undefined> = Array.from({ length: slotCount })
   private readonly free: Array<number> = Array.from({ length: slotCount }, (_, slot) => slot)
@@ -143,7 +153,7 @@ export class PoolThread {
   constructor(options: ThreadOptions, listener: Listener) {
     const frames = new MessageChannel()
     const answers = new MessageChannel()
-    const memory = new SharedArrayBuffer(wordCount * 4)
+    const memory = new SharedArrayBuffer(memorySize)
     const data: ThreadData = {
       ambit: 1,
       pool: options.pool,
@@ -156,7 +166,8 @@ export class PoolThread {
     this.timers = { name: `a timer of ${options.name}`, question: undefined, parent: undefined, children: undefined }
     this.listener = listener
     this.functions = options.functions
-    this.memory = new Int32Array(memory)
+    this.memory = new Int32Array(memory, 0, numbersAt / 4)
+    this.numbers = new Float64Array(memory, numbersAt)
     this.port = frames.port1
     this.answers = answers.port1
     this.worker = new Worker(bootstrap, {
@@ -168,7 +179,9 @@ export class PoolThread {
     })
     trackThread(this.worker)
     this.port.on("message", (frame: ToMain) => {
-      listener.frame(this, frame)
+      // What has answered before this frame was sent is among what was sent until now.
+      for (let left = this.sent.length; left > 0 && this.readSlot(); left--);
+      this.take(frame)
       this.drainForAWhile()
       listener.drained(this)
     })
@@ -205,9 +218,13 @@ export class PoolThread {
     return this.free.length > 0 && this.sent.length < Math.max(1, Math.min(slotCount, aheadMillis / this.average))
   }
 
-  hasBegun({ sequence, slot }: PoolJob): boolean {
-    const word = Atomics.load(this.memory, words.slots + slot)
-    return word === slotWord(sequence, slotStates.running) || word === slotWord(sequence, slotStates.cancelled)
+  hasBegun(job: PoolJob): boolean {
+    const state = this.stateOf(job)
+    return state === slotStates.running || state === slotStates.cancelled || hasReturned(state)
+  }
+
+  private stateOf({ sequence, slot }: PoolJob): number {
+    return stateIn(Atomics.load(this.memory, words.slots + slot), sequence)
   }
 
   /** The job in a slot. */
@@ -366,9 +383,19 @@ export class PoolThread {
   // Receiving
   // ---------------------------------------------------------------------------
 
-  /** Reads all frames that have come. */
+  /** Reads all that has come. */
   readonly drain = (): void => {
-    for (let frame = this.next(); frame !== undefined; frame = this.next()) this.listener.frame(this, frame)
+    while (this.readOne());
+  }
+
+  /** Reads the next that has come, a slot or a frame; `false` when there is none. */
+  private readOne(): boolean {
+    // In the order in which it was sent: what has answered with its slot is behind all frames of the calls before it.
+    if (this.readSlot()) return true
+    const frame = this.next()
+    if (frame === undefined) return false
+    this.take(frame)
+    return true
   }
 
   /** The next frame that has come and can be read. */
@@ -396,26 +423,47 @@ export class PoolThread {
     if (this.unreadable === undefined) return undefined
     const { problem } = this.unreadable
     this.unreadable = undefined
-    const jobs = this.sent.filter((job) => this.hasBegun(job) && job.slot !== slot && isUpTo(job.sequence, begun))
+    const jobs = this.sent.filter((job) =>
+      this.hasBegun(job) && !hasReturned(this.stateOf(job)) && job.slot !== slot && isUpTo(job.sequence, begun)
+    )
     return { problem, jobs }
   }
 
-  /** Reads the frames that have come, as long as there is time for it in this turn. */
+  /** Reads the answer in the slot of the first call, if it is there. */
+  private readSlot(): boolean {
+    const job = this.sent[0]
+    if (job === undefined) return false
+    const state = this.stateOf(job)
+    if (!hasReturned(state)) return false
+    this.listener.returned(this, job, returnedIn(state, this.numbers, job.slot))
+    return true
+  }
+
+  private take(frame: ToMain): void {
+    // From now on it is told again. The slots are read after this.
+    if (frame[0] === toMain.news) Atomics.store(this.memory, words.news, 0)
+    else this.listener.frame(this, frame)
+  }
+
+  /** Reads what has come, as long as there is time for it in this turn. */
   private drainForAWhile(): void {
     if (this.drainedEnough) return
     let begin: number | undefined
-    for (let count = 1;; count++) {
-      const frame = this.next()
-      if (frame === undefined) return
-      this.listener.frame(this, frame)
+    for (let count = 1; this.readOne(); count++) {
       if ((count & 15) !== 0) continue
       begin ??= realNow()
-      if (realNow() - begin > drainFor) break
+      if (realNow() - begin > drainFor) return this.goOnInNextTurn()
     }
-    // The others come one by one, after those of other threads.
+  }
+
+  // Until then frames come one by one, after those of other threads.
+  private goOnInNextTurn(): void {
     this.drainedEnough = true
     nextTurn(() => {
       this.drainedEnough = false
+      // Nothing tells once more of the slots.
+      this.drainForAWhile()
+      this.listener.drained(this)
     })
   }
 

@@ -30,11 +30,15 @@ export const words = {
   question: 2,
   /** How many frames the thread has sent for which there is no room again. */
   unread: 3,
+  /** Whether the main thread has been told that there are answers in the slots, and has not looked since. */
+  news: 4,
   /** The first of the slots. */
-  slots: 4
+  slots: 6
 } as const
 
-export const wordCount = words.slots + slotCount
+/** Where the numbers that calls have returned begin, one for each slot, and how long the memory is. Both in bytes. */
+export const numbersAt = (words.slots + slotCount) * 4
+export const memorySize = numbersAt + slotCount * 8
 
 /**
  * A slot says what became of the call in it. The number of the call is part of
@@ -42,13 +46,63 @@ export const wordCount = words.slots + slotCount
  * A thread begins a call by Queued → Running, the main thread takes one back by
  * Queued → Revoked: one of the two succeeds. The main thread tells one that runs to
  * stop by Running → Cancelled, each in its own slot.
+ *
+ * A call that has sent nothing, and returns what fits here, answers with its slot:
+ * that costs a fraction of a frame, and is there for the main thread also when the
+ * thread is ended in the next moment.
  */
-export const slotStates = { queued: 0, running: 1, revoked: 2, cancelled: 3 } as const
+export const slotStates = {
+  queued: 0,
+  running: 1,
+  revoked: 2,
+  cancelled: 3,
+  returnedUndefined: 4,
+  returnedNull: 5,
+  returnedFalse: 6,
+  returnedTrue: 7,
+  /** The number stands beside the slots. */
+  returnedNumber: 8
+} as const
 
-const stateBits = 2
-const sequenceMask = 0x1fffffff
+const stateBits = 4
+const stateMask = 0xf
+const sequenceMask = 0x7ffffff
 
 export const slotWord = (sequence: number, state: number): number => (sequence << stateBits) | state
+
+/** What a word says of a call, or -1 when it is about another one. */
+export const stateIn = (word: number, sequence: number): number =>
+  word >> stateBits === sequence ? word & stateMask : -1
+
+/** The state that says what a call has returned, if there is one. */
+export const stateOfReturned = (value: unknown): number | undefined => {
+  switch (typeof value) {
+    case "number":
+      return slotStates.returnedNumber
+    case "undefined":
+      return slotStates.returnedUndefined
+    case "boolean":
+      return value ? slotStates.returnedTrue : slotStates.returnedFalse
+    default:
+      return value === null ? slotStates.returnedNull : undefined
+  }
+}
+
+export const hasReturned = (state: number): boolean => state >= slotStates.returnedUndefined
+
+/** What such a state says. */
+export const returnedIn = (state: number, numbers: Float64Array, slot: number): unknown => {
+  switch (state) {
+    case slotStates.returnedNumber:
+      return numbers[slot]
+    case slotStates.returnedFalse:
+      return false
+    case slotStates.returnedTrue:
+      return true
+    default:
+      return state === slotStates.returnedNull ? null : undefined
+  }
+}
 
 export const nextSequence = (sequence: number): number => {
   const next = (sequence + 1) & sequenceMask
@@ -72,7 +126,8 @@ export const toMain = {
   log: 4,
   output: 5,
   ask: 6,
-  sign: 7
+  sign: 7,
+  news: 8
 } as const
 
 /** A module and a function get a short number on first use. */
@@ -121,6 +176,8 @@ export type ReadyFrame = readonly [kind: 0]
  * calls up to `begun` have begun, and but for the one in `slot` they are answered.
  */
 export type SignFrame = readonly [kind: 7, loading: boolean, begun: number, slot: number]
+/** Calls have answered with their slots. */
+export type NewsFrame = readonly [kind: 8]
 export type ReturnedFrame = readonly [kind: 1, slot: number, value: unknown]
 export type FailedFrame = readonly [kind: 2, slot: number, failure: Failure]
 export type ProgressFrame = readonly [kind: 3, slot: number, value: unknown]
@@ -145,6 +202,7 @@ export type AskFrame = readonly [
   told: boolean
 ]
 export type ToMain =
+  | NewsFrame
   | SignFrame
   | ReadyFrame
   | ReturnedFrame
