@@ -10,6 +10,7 @@ import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
@@ -314,55 +315,55 @@ const ask = (
   args: ReadonlyArray<unknown>,
   options: CallOptions,
   progress: Request["progress"],
-  watch: (job: Job) => void
-): Effect.Effect<unknown, BlockingError> =>
-  Effect.callback((resume) => {
-    const pool = Context.getOrUndefined(context as Context.Context<Blocking>, Blocking)
-    if (pool === undefined) return resume(Effect.die(noPool()))
-    if (!isBlockingFunction(reference)) return resume(Effect.die(noReference(reference)))
-    const scope = scopeIn(context)
-    const path = Context.get(context, CurrentTask)?.path ?? scope?.path ?? ""
-    const call = scope === undefined
-      ? undefined
-      : enter(scope, path, options.name ?? reference.name, context, resume)
-    const job = pool.submit(
-      new Asked(
-        reference,
-        args,
-        options,
-        context,
-        path,
-        appOf(scope),
-        progress,
-        (exit) => {
-          if (call !== undefined) answered(call)
-          resume(exit)
-        },
-        (end) => {
-          if (call !== undefined) ended(call, end)
-        }
-      )
+  watch: ((job: Job) => void) | undefined,
+  resume: (effect: Effect.Effect<unknown, BlockingError>) => void
+): Effect.Effect<void> | undefined => {
+  const pool = Context.getOrUndefined(context as Context.Context<Blocking>, Blocking)
+  if (pool === undefined) return void resume(Effect.die(noPool()))
+  if (!isBlockingFunction(reference)) return void resume(Effect.die(noReference(reference)))
+  const task = Context.get(context, CurrentTask)
+  const scope = task?.scope ?? scopeIn(context)
+  const path = task?.path ?? scope?.path ?? ""
+  const call = scope === undefined
+    ? undefined
+    : enter(scope, path, options.name ?? reference.name, context, resume)
+  const job = pool.submit(
+    new Asked(
+      reference,
+      args,
+      options,
+      context,
+      path,
+      appOf(scope),
+      progress,
+      (exit) => {
+        if (call !== undefined) answered(call)
+        resume(exit)
+      },
+      (end) => {
+        if (call !== undefined) ended(call, end)
+      }
     )
-    call?.begin(job)
-    if (scope !== undefined && scope.state._tag !== "Open") call?.endInTime()
-    watch(job)
-    return Effect.sync(() => call === undefined ? job.cancel(Infinity) : leave(call))
-  })
-
-const unwatched = () => {}
+  )
+  call?.begin(job)
+  if (scope !== undefined && scope.state._tag !== "Open") call?.endInTime()
+  watch?.(job)
+  return Effect.sync(() => call === undefined ? job.cancel(Infinity) : leave(call))
+}
 
 const call = (
   reference: BlockingFunction<never, unknown>,
   args: ReadonlyArray<unknown>,
   progress: Request["progress"]
 ): Effect.Effect<unknown, BlockingError> =>
-  Effect.withFiber((fiber) => {
-    const options = Context.get(fiber.context, CurrentOptions)
+  Effect.callback((resume) => {
+    // One step of the fiber, where `withFiber` around it would be a second one.
+    const around = Fiber.getCurrent()!.context
+    const options = Context.get(around, CurrentOptions)
     // What the thread asks for may call as well. The options are not meant for that.
-    const context = options === noOptions ? fiber.context : Context.add(fiber.context, CurrentOptions, noOptions)
-    return options.timeout === undefined
-      ? ask(context, reference, args, options, progress, unwatched)
-      : within(context, reference, args, options, options.timeout, progress)
+    const context = options === noOptions ? around : Context.add(around, CurrentOptions, noOptions)
+    if (options.timeout === undefined) return ask(context, reference, args, options, progress, undefined, resume)
+    resume(within(context, reference, args, options, options.timeout, progress))
   })
 
 const within = (
@@ -374,9 +375,11 @@ const within = (
   progress: Request["progress"]
 ): Effect.Effect<unknown, BlockingError> => {
   let job: Job | undefined
-  const asked = ask(context, reference, args, options, progress, (taken) => {
-    job = taken
-  })
+  const asked = Effect.callback<unknown, BlockingError>((resume) =>
+    ask(context, reference, args, options, progress, (taken) => {
+      job = taken
+    }, resume)
+  )
   return Effect.timeoutOrElse(asked, {
     duration: timeout,
     // By now the call is cancelled, so what had not begun never will.
