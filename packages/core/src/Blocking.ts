@@ -532,27 +532,34 @@ export const stream = <Args extends ReadonlyArray<unknown>, A, P>(
 const wrongOption = (option: string, value: unknown, problem: string, example: string) =>
   Result.fail(new InvalidOption({ option, value: shown(value), problem, remedy: `Give it ${example}` }))
 
-const optionsOf = (input: CallOptionsInput, base: CallOptions): Result.Result<CallOptions, InvalidOption> =>
-  Result.gen(function*() {
-    const given: { readonly [option in keyof CallOptionsInput]: unknown } = input
-    if (typeof given !== "object" || given === null) {
-      return yield* wrongOption(
-        "the options of a blocking call",
-        given,
-        "this is no object",
-        "{ timeout: \"5 seconds\" }"
-      )
-    }
-    if (given.name !== undefined) yield* checkName("a blocking call", given.name)
-    if (given.transfer !== undefined && !Array.isArray(given.transfer)) {
-      return yield* wrongOption("transfer of a blocking call", given.transfer, "this is no array", "[bytes.buffer]")
-    }
-    const timeout = input.timeout === undefined
-      ? base.timeout
-      : yield* checkOptionalLimit("timeout of a blocking call", input.timeout)
-    const grace = input.grace === undefined ? base.grace : yield* checkGrace("grace of a blocking call", input.grace)
-    return { name: input.name ?? base.name, grace, timeout, transfer: input.transfer ?? base.transfer }
-  })
+/** What is wrong with the form of options. */
+const checkForm = (input: CallOptionsInput): Result.Result<unknown, InvalidOption> | undefined => {
+  const given: { readonly [option in keyof CallOptionsInput]: unknown } = input
+  if (typeof given !== "object" || given === null) {
+    return wrongOption("the options of a blocking call", given, "this is no object", "{ timeout: \"5 seconds\" }")
+  }
+  if (given.transfer !== undefined && !Array.isArray(given.transfer)) {
+    return wrongOption("transfer of a blocking call", given.transfer, "this is no array", "[bytes.buffer]")
+  }
+  return given.name === undefined ? undefined : checkName("a blocking call", given.name)
+}
+
+const optionsOf = (input: CallOptionsInput, base: CallOptions): CallOptions | InvalidOption => {
+  const form = checkForm(input)
+  if (form !== undefined && Result.isFailure(form)) return form.failure
+  let { grace, timeout } = base
+  if (input.timeout !== undefined) {
+    const read = checkOptionalLimit("timeout of a blocking call", input.timeout)
+    if (Result.isFailure(read)) return read.failure
+    timeout = read.success
+  }
+  if (input.grace !== undefined) {
+    const read = checkGrace("grace of a blocking call", input.grace)
+    if (Result.isFailure(read)) return read.failure
+    grace = read.success
+  }
+  return { name: input.name ?? base.name, grace, timeout, transfer: input.transfer ?? base.transfer }
+}
 
 /**
  * Gives options to every `run` and `stream` inside of an effect.
@@ -622,11 +629,10 @@ export const withOptions: {
   self: Effect.Effect<A, E, R>,
   options: CallOptionsInput
 ): Effect.Effect<A, E | InvalidOption, R> =>
-  Effect.flatMap(CurrentOptions, (base) =>
-    Effect.flatMap(
-      Effect.fromResult(optionsOf(options, base)),
-      (read) => Effect.provideService(self, CurrentOptions, read)
-    )))
+  Effect.flatMap(CurrentOptions, (base): Effect.Effect<A, E | InvalidOption, R> => {
+    const read = optionsOf(options, base)
+    return read instanceof InvalidOption ? Effect.fail(read) : Effect.provideService(self, CurrentOptions, read)
+  }))
 
 /**
  * Runs every blocking call inside of an effect on another pool.

@@ -40,7 +40,7 @@ import { answerQuestion, endQuestion, whenQuiet } from "./ask.ts"
 import { FunctionTable } from "./functionTable.ts"
 import { JobQueue, PoolJob, waitsForQueue } from "./job.ts"
 import { errandIn } from "./offers.ts"
-import { metaOf, PoolThread } from "./poolThread.ts"
+import { type Caller, callerIn, isSameCaller, metaOf, PoolThread } from "./poolThread.ts"
 import {
   type AskFrame,
   type Failure,
@@ -135,7 +135,7 @@ export class PoolImpl {
   private startProblem: unknown = undefined
   private onReady: ((problem: string | undefined) => void) | undefined = undefined
   private lastMeta:
-    | { readonly context: Context.Context<never>; readonly task: string; readonly frame: MetaFrame }
+    | { readonly context: Context.Context<never>; readonly caller: Caller; readonly frame: MetaFrame }
     | undefined = undefined
   private saturatedSince: number | undefined = undefined
   private saturationTold = -Infinity
@@ -270,14 +270,20 @@ export class PoolImpl {
     }
   }
 
-  private metaFor(request: Request): MetaFrame {
+  private metaFor({ app, context, task }: Request): MetaFrame {
     const last = this.lastMeta
-    if (last?.context === request.context && last.task === request.task) return last.frame
-    const made = metaOf(request.context, request.task, request.app)
-    // Another context mostly says the same, and then there is nothing to send.
-    const frame = last !== undefined && made.every((part, index) => part === last.frame[index]) ? last.frame : made
-    this.lastMeta = { context: request.context, task: request.task, frame }
+    if (last?.context === context && last.caller.task === task) return last.frame
+    const caller = callerIn(context, task)
+    const frame = last !== undefined && isSameCaller(caller, last.caller) ? last.frame : this.frameOf(caller, app)
+    this.lastMeta = { context, caller, frame }
     return frame
+  }
+
+  // Another caller may look the same to a thread, and then there is nothing to send.
+  private frameOf(caller: Caller, app: string): MetaFrame {
+    const made = metaOf(caller, app)
+    const last = this.lastMeta?.frame
+    return last !== undefined && made.every((part, index) => part === last[index]) ? last : made
   }
 
   /** An idle thread, or a new one, or the least busy one that has room. */

@@ -539,22 +539,36 @@ export class PoolThread {
   }
 }
 
-/** What a request says about its caller, for the thread. */
-export const metaOf = (
-  context: Context.Context<never>,
-  task: string,
-  app: string
-): MetaFrame => [
+/** What a thread is told of the caller of a request, as it stands in a context. */
+export interface Caller {
+  readonly task: string
+  readonly level: string
+  readonly span: Tracer.AnySpan | undefined
+  readonly annotations: Readonly<Record<string, unknown>>
+}
+
+export const callerIn = (context: Context.Context<never>, task: string): Caller => ({
+  task,
+  level: Context.get(context, References.MinimumLogLevel),
+  span: Context.getOrUndefined(context as Context.Context<Tracer.ParentSpan>, Tracer.ParentSpan),
+  annotations: Context.get(context, References.CurrentLogAnnotations)
+})
+
+/** Whether two callers are the same to a thread. Spans and annotations do not change. */
+export const isSameCaller = (one: Caller, other: Caller): boolean =>
+  one.task === other.task && one.level === other.level && one.span === other.span &&
+  one.annotations === other.annotations
+
+export const metaOf = ({ annotations, level, span, task }: Caller, app: string): MetaFrame => [
   toThread.meta,
   task,
   app,
-  Context.get(context, References.MinimumLogLevel),
-  traceparentOf(context),
-  annotationsOf(context)
+  level,
+  span === undefined ? "" : `00-${span.traceId}-${span.spanId}-${span.sampled ? "01" : "00"}`,
+  textOfAnnotations(annotations)
 ]
 
-const annotationsOf = (context: Context.Context<never>): string => {
-  const annotations = Context.get(context, References.CurrentLogAnnotations)
+const textOfAnnotations = (annotations: Readonly<Record<string, unknown>>): string => {
   try {
     return JSON.stringify(annotations)
   } catch {
@@ -572,9 +586,4 @@ const jsonOf = (value: unknown): string | undefined => {
   } catch {
     return undefined
   }
-}
-
-const traceparentOf = (context: Context.Context<never>): string => {
-  const span = Context.getOrUndefined(context as Context.Context<Tracer.ParentSpan>, Tracer.ParentSpan)
-  return span === undefined ? "" : `00-${span.traceId}-${span.spanId}-${span.sampled ? "01" : "00"}`
 }
