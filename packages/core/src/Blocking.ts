@@ -263,7 +263,7 @@ const appOf = (scope: ScopeImpl | undefined): string => {
 // A class, and no literal: V8 puts literals of which many live for a while among its old objects, as soon as a thousand
 // calls are under way, and all that was needed for a call outlives it there.
 class Asked implements Request {
-  /** See `PoolJob.kept` in `@ambit/node`. */
+  /** See `CallImpl.kept`. */
   static readonly kept = new Asked(
     undefined as never,
     [],
@@ -317,10 +317,10 @@ const ask = (
   progress: Request["progress"],
   watch: ((job: Job) => void) | undefined,
   resume: (effect: Effect.Effect<unknown, BlockingError>) => void
-): Effect.Effect<void> | undefined => {
+): Effect.Effect<void> | void => {
   const pool = Context.getOrUndefined(context as Context.Context<Blocking>, Blocking)
-  if (pool === undefined) return void resume(Effect.die(noPool()))
-  if (!isBlockingFunction(reference)) return void resume(Effect.die(noReference(reference)))
+  if (pool === undefined) return resume(Effect.die(noPool()))
+  if (!isBlockingFunction(reference)) return resume(Effect.die(noReference(reference)))
   const task = Context.get(context, CurrentTask)
   const scope = task?.scope ?? scopeIn(context)
   const path = task?.path ?? scope?.path ?? ""

@@ -9,8 +9,9 @@
  * - At most one call runs at a time; `slot` and `sequence` are its own, from its
  *   first step until its answer is sent. (node/BlockingPool.test.ts)
  * - A call begins only by moving its slot from Queued to Running. (node/kill.test.ts)
- * - The answer is the last that a call does: the slot may be used again before
- *   `postMessage` returns, so nothing is written to it afterwards.
+ * - The answer is the last that a call does: the slot may be used again as soon as
+ *   the answer is there, so nothing is written to it afterwards.
+ * - A call that has sent a frame answers with a frame, which comes after it. (node/chatter.test.ts)
  * - Whatever a function says, `mostUnread` frames of it wait to be read at most, as
  *   long as the main thread reads at all. (node/chatter.test.ts)
  */
@@ -43,7 +44,7 @@ import {
 } from "./internal/protocol.ts"
 import { CallRefused, CallTimeout, Cancelled } from "./internal/threadError.ts"
 import { decodeThrown, encodeThrown, textOf, travellingFields } from "./internal/thrown.ts"
-import { transferOf } from "./internal/transfer.ts"
+import { endTransfer, transferOf } from "./internal/transfer.ts"
 
 const data = workerData as ThreadData
 const { answers, port } = data
@@ -331,7 +332,8 @@ const run = (at: number, number: number, id: number, args: ReadonlyArray<unknown
 const isPromiseLike = (value: unknown): boolean =>
   typeof value === "object" && value !== null && "then" in value && typeof value.then === "function"
 
-const end = (): number => {
+const end = (answered: unknown): number => {
+  endTransfer(answered)
   const at = slot
   slot = -1
   sequence = 0
@@ -343,9 +345,9 @@ const news = [toMain.news]
 const answer = (value: unknown): void => {
   const returned = quiet ? stateOfReturned(value) : undefined
   if (returned !== undefined) return answerInSlot(value, returned)
-  const at = end()
+  const transfer = transferOf(value)
+  const at = end(value)
   try {
-    const transfer = transferOf(value)
     if (transfer === undefined) port.postMessage([toMain.returned, at, value])
     else port.postMessage([toMain.returned, at, value], transfer)
   } catch (error) {
@@ -355,7 +357,7 @@ const answer = (value: unknown): void => {
 
 const answerInSlot = (value: unknown, returned: number): void => {
   const word = slotWord(sequence, returned)
-  const at = end()
+  const at = end(value)
   if (returned === slotStates.returnedNumber) numbers[at] = value as number
   Atomics.store(memory, words.slots + at, word)
   // The main thread says that it looks before it does, so what it misses is told anew.
@@ -363,7 +365,7 @@ const answerInSlot = (value: unknown, returned: number): void => {
 }
 
 const fail = (error: unknown): void => {
-  const at = end()
+  const at = end(undefined)
   port.postMessage([toMain.failed, at, { _tag: "Threw", error: encodeThrown(error) } satisfies Failure])
 }
 

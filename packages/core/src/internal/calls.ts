@@ -27,7 +27,10 @@ import { callsOf, CurrentTask, defaultSettings, link, notify, running, type Scop
 import { abandon } from "./stopTask.ts"
 
 export class CallImpl {
-  /** See `PoolJob.kept` in `@ambit/node`. */
+  /**
+   * V8 forgets the shape of objects once none of them is left, and with it the code that was compiled for it. Here one is
+   * always left, or the first thousands of calls after a pause would be as slow as the first of all.
+   */
   static readonly kept = new CallImpl(undefined as never, "", "", Context.empty(), () => {}, 0.5)
   readonly scope: ScopeImpl
   readonly taskPath: string

@@ -38,10 +38,7 @@ export interface Errand {
 let orders = 0
 
 export class PoolJob implements Job, Asker {
-  /**
-   * V8 forgets the shape of objects once none of them is left, and with it the code that was compiled for it. Here one is
-   * always left, or the first thousands of calls after a pause would be as slow as the first of all.
-   */
+  /** One that is always left: code that was compiled for jobs lasts as long as there is one. */
   static readonly kept = new PoolJob(undefined as never, undefined as never, 0.5, undefined)
   readonly pool: PoolImpl
   readonly request: Request

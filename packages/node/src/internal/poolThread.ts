@@ -7,7 +7,8 @@
  *   in the order in which the thread gets them. The first is the only one that
  *   can have begun, apart from those whose answer is on its way. (node/stop.test.ts)
  * - A slot is free as soon as its job is answered or taken back. (node/kill.test.ts)
- * - Answers are read in the order in which they were given, whether they are frames or stand in slots.
+ * - Answers are read in the order in which they were given, whether they are frames or stand in slots; and nothing tells
+ *   twice that they stand there. (node/slots.test.ts)
  * - In one turn of the event loop, a thread that talks is read for a bounded time:
  *   what it says makes room for more in the next turn. (node/chatter.test.ts)
  */
@@ -179,8 +180,7 @@ export class PoolThread {
     })
     trackThread(this.worker)
     this.port.on("message", (frame: ToMain) => {
-      // What has answered before this frame was sent is among what was sent until now.
-      for (let left = this.sent.length; left > 0 && this.readSlot(); left--);
+      if (frame[0] !== toMain.news) this.readSlotsBefore()
       this.take(frame)
       this.drainForAWhile()
       listener.drained(this)
@@ -437,6 +437,11 @@ export class PoolThread {
     if (!hasReturned(state)) return false
     this.listener.returned(this, job, returnedIn(state, this.numbers, job.slot))
     return true
+  }
+
+  /** Reads the answers that were there before a frame was sent: they are among what was sent until now. */
+  private readSlotsBefore(): void {
+    for (let left = this.sent.length; left > 0 && this.readSlot(); left--);
   }
 
   private take(frame: ToMain): void {
