@@ -1,13 +1,4 @@
-import {
-  Blocking,
-  BlockingFunction,
-  InvalidOption,
-  Job,
-  type ScopeClosed,
-  Task,
-  TaskScope,
-  TimeLimit
-} from "@ambit/core"
+import { Blocking, BlockingFunction, InvalidOption, Job, Task, TaskScope, TimeLimit } from "@ambit/core"
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -742,7 +733,7 @@ describe("in a scope", () => {
       all: Effect.gen(function*() {
         Job.dispatch(Job.callback("callback", () => ran.push("callback")))()
         const refused: Array<string> = []
-        const refuse = (error: InvalidOption | ScopeClosed) =>
+        const refuse = (error: Task.SpawnError) =>
           Effect.sync(() => refused.push("path" in error ? error.path : error.message))
         yield* Job.dispatch(Job.effect("effect", () => ran.push("effect")))().pipe(Effect.catch(refuse))
         yield* Job.dispatch(Job.blocking(count))().pipe(Effect.catch(refuse))

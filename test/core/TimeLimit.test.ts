@@ -1,4 +1,4 @@
-import { InvalidOption, type ScopeClosed, Task, TaskScope, TimeLimit, TimeLimitExceeded } from "@ambit/core"
+import { InvalidOption, Task, TaskScope, TimeLimit, TimeLimitExceeded } from "@ambit/core"
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -375,7 +375,7 @@ describe("a limit that is over", () => {
       const ends: Array<WeakRef<object>> = []
       const chain = (depth: number): Effect.Effect<
         void,
-        TimeLimitExceeded | InvalidOption | ScopeClosed,
+        TimeLimitExceeded | Task.SpawnError,
         TaskScope.TaskScope
       > => {
         if (depth === 0) return Effect.never

@@ -205,7 +205,9 @@ const faults = (run: Run): Array<string> => {
       }
     }
     for (const task of asked) {
-      if (!lines.has(task.path)) found.push(`${task.path} was interrupted by the host and is not in the report`)
+      if (!lines.has(task.path) && !task.replaced) {
+        found.push(`${task.path} was interrupted by the host and is not in the report`)
+      }
     }
     if (lines.size < report.tasks.length) {
       const paths = report.tasks.map((line) => line.path)

@@ -14,7 +14,7 @@ import { makeRandom, type Random } from "../support/random.ts"
 interface Attempt {
   began: boolean
   running: boolean
-  result: Task.Task | ScopeClosed | InvalidOption | undefined
+  result: Task.Task | Task.SpawnError | undefined
   /** The state of the scope when the body began. */
   state: string | undefined
 }

@@ -3,7 +3,7 @@
  * every way people have met, and a tracker that knows the truth about each task
  * from its fiber, not from what Ambit says about it.
  */
-import { App, Host, type InvalidOption, type ScopeClosed, Shutdown, Task, TaskScope } from "@ambit/core"
+import { App, Host, Shutdown, Task, TaskScope } from "@ambit/core"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
@@ -15,6 +15,7 @@ import type { Random } from "../support/random.ts"
 export interface TrackedTask {
   readonly path: string
   readonly app: string
+  readonly scope: TaskScope.TaskScope
   readonly behaviour: string
   readonly onFailure: Task.OnFailure
   /** Whether the announcement of a stop interrupts it. */
@@ -23,6 +24,8 @@ export interface TrackedTask {
   startedAt: number | undefined
   endedAt: number | undefined
   exit: Exit.Exit<unknown, unknown> | undefined
+  /** Whether a newer one has come in its place, which may have ended it before anybody else asked. */
+  replaced: boolean
   /** The last moment at which any code of it ran, its children and its clean-up included. */
   lastRanAt: number
 }
@@ -57,7 +60,7 @@ export class Tracker {
   }
 }
 
-type Spawned = ScopeClosed | InvalidOption
+type Spawned = Task.SpawnError
 
 interface Place {
   readonly tracker: Tracker
@@ -222,6 +225,8 @@ const spawnRandom = (
     const onFailure = random.chance(0.9)
       ? random.pick<Task.OnFailure>(["report", "ignore"])
       : random.pick<Task.OnFailure>(["stopApp", "stopHost"])
+    const name = random.pick(["a", "b", "c"])
+    const onDuplicate = random.chance(0.2) ? random.pick<Task.OnDuplicate>(["replace", { queue: 2 }]) : undefined
     let tracked: TrackedTask | undefined
     let startedAt: number | undefined
     const ran = Effect.sync(() => {
@@ -233,17 +238,19 @@ const spawnRandom = (
       return behaviour.run(place, ran)
     })
     return Effect.map(
-      TaskScope.spawn(scope, body, random.pick(["a", "b", "c"]), {
+      TaskScope.spawn(scope, body, name, {
         kind: random.pick(["foreground", "background"]),
         startImmediately: random.chance(0.8),
         onFailure,
         ...(early ? { stopAt: "stopping" as const } : {}),
-        ...(random.chance(0.2) ? { stopWithin: Math.max(1, Math.floor(scope.stopWithin * 0.4)) } : {})
+        ...(random.chance(0.2) ? { stopWithin: Math.max(1, Math.floor(scope.stopWithin * 0.4)) } : {}),
+        onDuplicate
       }),
       (task) => {
         const record: TrackedTask = {
           path: task.path,
           app,
+          scope,
           behaviour: behaviour.name,
           onFailure,
           early,
@@ -251,9 +258,13 @@ const spawnRandom = (
           startedAt,
           endedAt: undefined,
           exit: undefined,
+          replaced: false,
           lastRanAt: tracker.now()
         }
         tracked = record
+        for (const other of tracker.tasks) {
+          if (onDuplicate === "replace" && other.scope === scope && other.task.name === name) other.replaced = true
+        }
         tracker.tasks.push(record)
         task.fiber.addObserver((exit) => {
           record.exit = exit
@@ -262,6 +273,11 @@ const spawnRandom = (
         })
       }
     )
+      .pipe(
+        Effect.catchTag("TaskRefused", () => Effect.void),
+        // One that replaces its spawner is tracked before that is gone.
+        Effect.uninterruptible
+      )
   })
 
 const spawnSome = (place: Place, most: number) =>

@@ -1,4 +1,14 @@
-import { App, Host, type InvalidOption, type ScopeClosed, type ShutdownReport, Task, TaskScope } from "@ambit/core"
+import {
+  App,
+  Host,
+  type InvalidOption,
+  type ScopeClosed,
+  type ShutdownReport,
+  Task,
+  type TaskRefused,
+  TaskScope,
+  Timer
+} from "@ambit/core"
 import { Context, Effect, Layer, type Result } from "effect"
 import { describe, expect, test } from "tstyche"
 
@@ -11,7 +21,7 @@ declare const app: App.App
 
 describe("Task.spawn", () => {
   test("keeps value, error and requirements, and needs a scope", () => {
-    type Expected = Effect.Effect<Task.Task<number, "no">, ScopeClosed | InvalidOption, Db | TaskScope.TaskScope>
+    type Expected = Effect.Effect<Task.Task<number, "no">, Task.SpawnError, Db | TaskScope.TaskScope>
     expect(Task.spawn(work, "work")).type.toBe<Expected>()
     expect(work.pipe(Task.spawn("work", { kind: "foreground" }))).type.toBe<Expected>()
   })
@@ -26,6 +36,27 @@ describe("Task.spawn", () => {
     expect(Task.spawn).type.not.toBeCallableWith(work, "work", { onFailure: "restart" })
   })
 
+  test("takes what shall happen with others of its name, and nothing else for that", () => {
+    type Expected = Effect.Effect<Task.Task<number, "no">, Task.SpawnError, Db | TaskScope.TaskScope>
+    expect(Task.spawn(work, "work", { onDuplicate: "replace" })).type.toBe<Expected>()
+    expect(work.pipe(Task.spawn("work", { onDuplicate: { queue: 3 } }))).type.toBe<Expected>()
+    expect(Task.spawn).type.not.toBeCallableWith(work, "work", { onDuplicate: "queue" })
+    expect(Task.spawn).type.not.toBeCallableWith(work, "work", { onDuplicate: { queue: "3" } })
+    expect(Task.spawn).type.not.toBeCallableWith(work, "work", { onDuplicate: {} })
+    expect(Task.spawn).type.not.toBeCallableWith(work, "work", { onDuplicate: null })
+    expect(Task.every).type.toBeCallableWith(work, "work", "1 second", { onDuplicate: "skip" })
+    expect(Timer.make).type.not.toBeCallableWith(work, "work", { onDuplicate: "skip" })
+  })
+
+  test("fails with one of three errors, which can be told apart", () => {
+    expect<Task.SpawnError>().type.toBe<ScopeClosed | InvalidOption | TaskRefused>()
+    const handled = Task.spawn(work, "work").pipe(
+      Effect.catchTag("TaskRefused", ({ why }) => Effect.succeed(why)),
+      Effect.catchTag(["ScopeClosed", "InvalidOption"], () => Effect.void)
+    )
+    expect<Effect.Error<typeof handled>>().type.toBe<never>()
+  })
+
   test("gives a handle that waits with exact types", () => {
     expect<Task.Task<number, "no">["join"]>().type.toBe<Effect.Effect<number, "no">>()
     expect<ReturnType<Task.Task<number, "no">["interrupt"]>>().type.toBe<Effect.Effect<boolean>>()
@@ -37,14 +68,23 @@ describe("TaskScope", () => {
     const inner = Task.spawn(work, "inner")
     expect(TaskScope.spawn(scope, inner, "outer")).type.toBe<
       Effect.Effect<
-        Task.Task<Task.Task<number, "no">, ScopeClosed | InvalidOption>,
-        ScopeClosed | InvalidOption,
+        Task.Task<Task.Task<number, "no">, Task.SpawnError>,
+        Task.SpawnError,
         Db
       >
     >()
     expect(work.pipe(TaskScope.spawn(scope, "outer"))).type.toBe<
-      Effect.Effect<Task.Task<number, "no">, ScopeClosed | InvalidOption, Db>
+      Effect.Effect<Task.Task<number, "no">, Task.SpawnError, Db>
     >()
+  })
+
+  test("is made with a limit for its tasks, or without", () => {
+    expect(TaskScope.make).type.toBeCallableWith("a", { maxTasks: 3 })
+    expect(TaskScope.layer).type.toBeCallableWith("a", { maxTasks: { atOnce: 3, queue: 9 } })
+    expect(App.layer).type.toBeCallableWith("a", Effect.void, { maxTasks: 3 })
+    expect(TaskScope.make).type.not.toBeCallableWith("a", { maxTasks: { atOnce: 3 } })
+    expect(TaskScope.make).type.not.toBeCallableWith("a", { maxTasks: "3" })
+    expect(TaskScope.drops(scope)).type.toBe<Effect.Effect<TaskScope.Drops>>()
   })
 
   test("close cannot fail, unless it is given a limit of its own", () => {
@@ -65,7 +105,7 @@ describe("TaskScope", () => {
     expect(TaskScope.use("demo", () => Task.spawn(work, "work"))).type.toBe<
       Effect.Effect<
         Task.Task<number, "no">,
-        ScopeClosed | InvalidOption | TaskScope.TaskFailed,
+        Task.SpawnError | TaskScope.TaskFailed,
         Db
       >
     >()
@@ -77,7 +117,7 @@ describe("TaskScope", () => {
     expect<TaskScope.Spawner<Db>>().type.toBeCallableWith(work, "work")
     expect<TaskScope.Spawner>().type.not.toBeCallableWith(work, "work")
     expect<ReturnType<TaskScope.Spawner>>().type.toBe<
-      Result.Result<Task.Task<unknown>, ScopeClosed | InvalidOption>
+      Result.Result<Task.Task<unknown>, Task.SpawnError>
     >()
   })
 })
@@ -90,7 +130,7 @@ describe("App.layer", () => {
       yield* App.onStop("bye", Db)
     })
     expect(App.layer("a", start)).type.toBe<
-      Layer.Layer<never, ScopeClosed | InvalidOption | App.AppError, Db>
+      Layer.Layer<never, Task.SpawnError | App.AppError, Db>
     >()
   })
 

@@ -1,12 +1,4 @@
-import {
-  type Blocking,
-  BlockingFunction,
-  type InvalidOption,
-  Job,
-  type ScopeClosed,
-  type Task,
-  type TaskScope
-} from "@ambit/core"
+import { type Blocking, BlockingFunction, Job, type Task, type TaskScope } from "@ambit/core"
 import { type Cause, Context, Effect } from "effect"
 import { describe, expect, it } from "tstyche"
 
@@ -102,7 +94,7 @@ describe("Job.dispatch", () => {
       (
         id: number,
         deep?: boolean
-      ) => Effect.Effect<Task.Task<string, "missing">, ScopeClosed | InvalidOption, Db | TaskScope.TaskScope>
+      ) => Effect.Effect<Task.Task<string, "missing">, Task.SpawnError, Db | TaskScope.TaskScope>
     >()
   })
 
@@ -113,7 +105,7 @@ describe("Job.dispatch", () => {
         factor?: number
       ) => Effect.Effect<
         Task.Task<number, Blocking.BlockingError>,
-        ScopeClosed | InvalidOption,
+        Task.SpawnError,
         Blocking.Blocking | TaskScope.TaskScope
       >
     >()
@@ -125,7 +117,7 @@ describe("Job.dispatch", () => {
         expect(Job.dispatch(job)("a")).type.toBe<number>()
       } else {
         expect(Job.dispatch(job)("a")).type.toBe<
-          Effect.Effect<Task.Task<number, E>, ScopeClosed | InvalidOption, R | TaskScope.TaskScope>
+          Effect.Effect<Task.Task<number, E>, Task.SpawnError, R | TaskScope.TaskScope>
         >()
       }
       return Job.run(job)("a")
@@ -151,7 +143,7 @@ describe("Job.dispatch", () => {
     expect(Job.dispatch(job)("a")).type.toBe<
       Effect.Effect<
         Task.Task<number, Blocking.BlockingError | Cause.UnknownError>,
-        ScopeClosed | InvalidOption,
+        Task.SpawnError,
         Blocking.Blocking | TaskScope.TaskScope
       >
     >()

@@ -4,7 +4,6 @@ import {
   type InvalidOption,
   Restart,
   type RestartExhausted,
-  type ScopeClosed,
   Supervisor,
   Task,
   TaskScope,
@@ -24,7 +23,7 @@ class Mqtt extends Context.Service<Mqtt, { readonly port: number }>()("test/Mqtt
 declare const effect: Effect.Effect<number, "boom", Mqtt>
 declare const scope: TaskScope.TaskScope
 
-type Refused = ScopeClosed | InvalidOption
+type Refused = Task.SpawnError
 
 describe("a task with a policy", () => {
   const restart = Restart.permanent()

@@ -1,12 +1,4 @@
-import {
-  type InvalidOption,
-  type ScopeClosed,
-  Task,
-  TaskScope,
-  TimeLimit,
-  type TimeLimitExceeded,
-  Timer
-} from "@ambit/core"
+import { type InvalidOption, Task, TaskScope, TimeLimit, type TimeLimitExceeded, Timer } from "@ambit/core"
 import { Context, Cron, type Duration, Effect, type Option, type Result } from "effect"
 import { describe, expect, test } from "tstyche"
 
@@ -18,7 +10,7 @@ declare const scope: TaskScope.TaskScope
 declare const within: Duration.Input | "none" | undefined
 declare const options: Task.SpawnOptions
 
-type Spawned<A, E> = Effect.Effect<Task.Task<A, E>, ScopeClosed | InvalidOption, Db | TaskScope.TaskScope>
+type Spawned<A, E> = Effect.Effect<Task.Task<A, E>, Task.SpawnError, Db | TaskScope.TaskScope>
 
 describe("a task with a limit", () => {
   test("can fail with TimeLimitExceeded, and one without cannot", () => {
@@ -37,16 +29,16 @@ describe("a task with a limit", () => {
 
   test("is the same for a scope at hand and for callbacks", () => {
     expect(TaskScope.spawn(scope, work, "work", { within: 5 })).type.toBe<
-      Effect.Effect<Task.Task<number, "no" | TimeLimitExceeded>, ScopeClosed | InvalidOption, Db>
+      Effect.Effect<Task.Task<number, "no" | TimeLimitExceeded>, Task.SpawnError, Db>
     >()
     expect(work.pipe(TaskScope.spawn(scope, "work", { within: 5 }))).type.toBe<
-      Effect.Effect<Task.Task<number, "no" | TimeLimitExceeded>, ScopeClosed | InvalidOption, Db>
+      Effect.Effect<Task.Task<number, "no" | TimeLimitExceeded>, Task.SpawnError, Db>
     >()
     const spawn = null as unknown as TaskScope.Spawner<Db>
     expect(spawn(work, "work", { within: 5 })).type.toBe<
-      Result.Result<Task.Task<number, "no" | TimeLimitExceeded>, ScopeClosed | InvalidOption>
+      Result.Result<Task.Task<number, "no" | TimeLimitExceeded>, Task.SpawnError>
     >()
-    expect(spawn(work, "work")).type.toBe<Result.Result<Task.Task<number, "no">, ScopeClosed | InvalidOption>>()
+    expect(spawn(work, "work")).type.toBe<Result.Result<Task.Task<number, "no">, Task.SpawnError>>()
   })
 })
 
@@ -92,8 +84,8 @@ describe("Timer", () => {
       Effect.Effect<Timer.Timer, InvalidOption, Db | TaskScope.TaskScope>
     >()
     expect<ReturnType<Timer.Timer["start"]>>().type.toBe<
-      Effect.Effect<void, Timer.TimerStarted | ScopeClosed | InvalidOption>
+      Effect.Effect<void, Timer.TimerStarted | Task.SpawnError>
     >()
-    expect<ReturnType<Timer.Timer["restart"]>>().type.toBe<Effect.Effect<void, ScopeClosed | InvalidOption>>()
+    expect<ReturnType<Timer.Timer["restart"]>>().type.toBe<Effect.Effect<void, Task.SpawnError>>()
   })
 })

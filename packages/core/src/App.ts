@@ -29,6 +29,7 @@ import {
 import { fail, restart as restartImpl, startAgain, startFirst } from "./internal/appRestart.ts"
 import { wallTimeOf } from "./internal/clock.ts"
 import { standstills } from "./internal/close.ts"
+import { checkMaxTasks } from "./internal/duplicates.ts"
 import { CurrentHost } from "./internal/host.ts"
 import { resolveLimits } from "./internal/limit.ts"
 import { ownMemoMap } from "./internal/memo.ts"
@@ -42,7 +43,7 @@ import { around, type Limits, names } from "./Limits.ts"
 import type { Restart } from "./Restart.ts"
 import type { ScopeClosed } from "./ScopeClosed.ts"
 import { type ShutdownReport, stuckPaths } from "./ShutdownReport.ts"
-import { StoodStill, type TaskScope } from "./TaskScope.ts"
+import { StoodStill, type TaskScope, type TaskScopeOptions } from "./TaskScope.ts"
 
 export { AppCycle, DuplicateApp, StartFailed, StartTimeout, StopTimeout } from "./AppError.ts"
 
@@ -103,6 +104,8 @@ export const CurrentApp: Context.Service<App, App> = CurrentAppKey as unknown as
  *   again, with all that depend on it. None by default. An app that somebody stops by hand stays down. An app does not return, so
  *   `permanent` and `transient` differ only in what they do by default when the budget is used up; `stopApp` is `giveUp`, and the
  *   app stays down as `Failed`. See `Restart`.
+ * - `maxTasks`: how many tasks the app may have at once, and how many more may wait, as for every scope; see
+ *   `TaskScopeOptions`. Its start is none of them.
  *
  * @category models
  * @since 0.1.0
@@ -113,6 +116,7 @@ export interface AppOptions {
   readonly drain?: Duration.Input | "none" | undefined
   readonly taskStopWithin?: Duration.Input | undefined
   readonly restart?: Restart | undefined
+  readonly maxTasks?: TaskScopeOptions["maxTasks"]
 }
 
 /**
@@ -297,6 +301,7 @@ const make = (
     const policy = options?.restart === undefined
       ? undefined
       : yield* Effect.fromResult(checkRestart(`app "${path}"`, options.restart, alone))
+    const room = yield* Effect.fromResult(checkMaxTasks(`app "${path}"`, options?.maxTasks))
     const app: AppImpl = new AppImpl({
       name,
       path,
@@ -307,6 +312,7 @@ const make = (
       fail,
       limits,
       ownStop: options?.stopWithin === undefined ? undefined : limits.appStop,
+      room,
       context,
       build: (life) =>
         Layer.isLayer(start)

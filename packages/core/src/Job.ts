@@ -49,7 +49,6 @@ import { CurrentTask } from "./internal/state.ts"
 import { isTimeout } from "./internal/timeouts.ts"
 import { errorOf, failuresOf, tell, wasTold } from "./internal/told.ts"
 import { InvalidOption } from "./InvalidOption.ts"
-import type { ScopeClosed } from "./ScopeClosed.ts"
 import * as Task from "./Task.ts"
 import type { TaskScope } from "./TaskScope.ts"
 
@@ -586,7 +585,7 @@ type Called<F extends Effectful> = [F] extends [(...args: infer Args) => Effect.
   : never
 
 type Spawned<F extends Effectful> = [F] extends [(...args: infer Args) => Effect.Effect<infer A, infer E, infer R>]
-  ? (...args: Args) => Effect.Effect<Task.Task<A, E>, ScopeClosed | InvalidOption, R | TaskScope>
+  ? (...args: Args) => Effect.Effect<Task.Task<A, E>, Task.SpawnError, R | TaskScope>
   : never
 
 const implOf = (job: JobOf<JobKind, Effectful>, operation: string): JobImpl => {
@@ -685,8 +684,9 @@ const said = (
  * **Failure**
  *
  * A callback throws to its caller, and nothing is logged. A task that fails is
- * logged by its scope, once. `ScopeClosed` when the scope is stopping or closed;
- * the job has not run then.
+ * logged by its scope, once. `ScopeClosed` when the scope is stopping or closed, and `TaskRefused` when it has as many
+ * tasks as it may have; the job has not run then. Its tasks run beside each other: to say what shall happen when one is
+ * there, spawn `run` with `onDuplicate`.
  *
  * **Example** (A callback and an effect)
  *

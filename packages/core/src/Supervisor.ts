@@ -38,7 +38,9 @@ export type Strategy = "oneForOne" | "oneForAll" | "restForOne"
  * @category models
  * @since 0.1.0
  */
-export interface ChildOptions<in E = unknown> extends Omit<SpawnOptions, "startImmediately" | "within"> {
+export interface ChildOptions<in E = unknown>
+  extends Omit<SpawnOptions, "startImmediately" | "onDuplicate" | "within">
+{
   readonly restart?: Restart<E> | undefined
   readonly within?: Duration.Input | "none" | undefined
 }

@@ -18,7 +18,7 @@ import * as Result from "effect/Result"
 import { checkDelay, checkPeriod } from "./internal/limit.ts"
 import { oneRun, runLimitOf } from "./internal/limitedTask.ts"
 import { joinPath } from "./internal/names.ts"
-import { checkCron, cronTick, everyTick, keepRuns, noRuns, repeating, runsOf, type Tick } from "./internal/runs.ts"
+import { checkCron, cronTick, everyTick, noRuns, repeating, runsOf, type Tick } from "./internal/runs.ts"
 import { handed, spawn as spawnIn } from "./internal/spawn.ts"
 import { type AnyOptions, spawnWith } from "./internal/spawnWith.ts"
 import {
@@ -36,6 +36,7 @@ import type { Restart } from "./Restart.ts"
 import type { RestartExhausted } from "./RestartExhausted.ts"
 import type { ScopeClosed } from "./ScopeClosed.ts"
 import type { ShutdownReport, StopPhase, TaskKind, TaskOutcome } from "./ShutdownReport.ts"
+import type { TaskRefused } from "./TaskRefused.ts"
 import type { TaskScope } from "./TaskScope.ts"
 import type { TimeLimitExceeded } from "./TimeLimitExceeded.ts"
 
@@ -67,7 +68,8 @@ export type OnFailure = "report" | "stopApp" | "stopHost" | "ignore"
  *
  * **Details**
  *
- * - `Pending`: spawned with `startImmediately: false` or with `after`, and its first step has not come.
+ * - `Pending`: spawned with `startImmediately: false`, with `after` or to wait for others, and its first step has not
+ *   come.
  * - `Running`
  * - `Restarting`: a run has ended, and its `restart` policy waits before the next one, which `startsAt` that time.
  * - `Stopping`: it was asked to stop, for `reason`.
@@ -168,6 +170,7 @@ export interface Task<out A = unknown, out E = unknown> {
  *   interrupted, it fails with `TimeLimitExceeded`, and its outcome is `timedOut`; see `TimeLimit`, which can
  *   also stop the clock. With `every`, `cron` and `restart` it is the limit of each run. `run` of the `Limits` is the default
  *   with `every`, `cron` and `after`; a plain task has none.
+ * - `onDuplicate`: what happens when a task of that name lives in the scope; see `OnDuplicate`. `parallel` by default.
  *
  * @category models
  * @since 0.1.0
@@ -179,7 +182,51 @@ export interface SpawnOptions {
   readonly stopWithin?: Duration.Input | undefined
   readonly stopAt?: "stopping" | "interrupting" | undefined
   readonly within?: Duration.Input | "none" | undefined
+  readonly onDuplicate?: OnDuplicate | undefined
 }
+
+/**
+ * What happens when a task is spawned while others of its name live in the scope, however those were spawned.
+ *
+ * **Details**
+ *
+ * - `parallel` (the default): it runs beside them.
+ * - `skip`: it does not begin, and `spawn` gives the handle of the task that is there, the oldest that is not stopping.
+ * - `replace`: the others are asked to stop. It begins when the last of them has ended, or was given up at the limit of
+ *   its stop. A replacement that is replaced while it waits never begins.
+ * - `fail`: it is refused with `TaskRefused`.
+ * - `{ queue: n }`: it begins when all that were spawned before it have ended or were given up. At most `n` wait, and what
+ *   comes then is refused with `TaskRefused`.
+ *
+ * What waits is `Pending`, of the kind that it was spawned with: `awaitIdle` and the drain of an app wait for it when it
+ * is `foreground`. A stop ends it, and its outcome is `neverStarted`. Its limit `within` counts from its begin.
+ *
+ * A task that was interrupted while a thread or a promise worked for it has ended for this only when that has, too.
+ * What was given up counts no more, though it may still run.
+ *
+ * **Gotchas**
+ *
+ * With `skip` the handle has the types of the effect that was not begun: let one name be one kind of work. A task that
+ * spawns its own name with `{ queue: n }` and then waits for that task waits for itself.
+ *
+ * @see `TaskScope.drops` for how often it came to that
+ * @category models
+ * @since 0.1.0
+ */
+export type OnDuplicate = "parallel" | "skip" | "replace" | "fail" | { readonly queue: number }
+
+/**
+ * Why a task was not spawned.
+ *
+ * **Details**
+ *
+ * Every spawn can meet all three: what `TaskRefused` says of a scope that is full does not depend on the options of the
+ * task, and no type tells of a scope whether it has a limit.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type SpawnError = ScopeClosed | InvalidOption | TaskRefused
 
 /**
  * Options without a limit, so that the task cannot fail with `TimeLimitExceeded`.
@@ -380,7 +427,8 @@ export const isTask = (u: unknown): u is Task => hasProperty(u, TaskTypeId)
  *
  * Fails with `ScopeClosed` when the scope is stopping or closed, and the effect
  * never runs. Fails with `InvalidOption` for a name that is empty, contains `/` or
- * ends in `#` and a number, and for a limit that is not positive or above the scope's. A failure of
+ * ends in `#` and a number, and for a limit that is not positive or above the scope's. Fails with `TaskRefused`
+ * where `onDuplicate` or the `maxTasks` of the scope leave no room for it. A failure of
  * the task itself is logged once and handled as `onFailure` says. So is the end of its limit, as a warning, and at
  * most one a minute for tasks of one name: the others are at level Debug.
  *
@@ -419,7 +467,7 @@ export const spawn: {
     effect: Effect.Effect<A, E, R>
   ) => Effect.Effect<
     Task<A, E | RestartExhausted | LimitError<Within>>,
-    ScopeClosed | InvalidOption,
+    SpawnError,
     R | TaskScope
   >
   /**
@@ -431,7 +479,7 @@ export const spawn: {
    */
   (name: string, options?: UnlimitedOptions): <A, E, R>(
     effect: Effect.Effect<A, E, R>
-  ) => Effect.Effect<Task<A, E>, ScopeClosed | InvalidOption, R | TaskScope>
+  ) => Effect.Effect<Task<A, E>, SpawnError, R | TaskScope>
   /**
    * Starts an effect as a named task with a limit. Data-last.
    *
@@ -440,7 +488,7 @@ export const spawn: {
    */
   (name: string, options?: SpawnOptions): <A, E, R>(
     effect: Effect.Effect<A, E, R>
-  ) => Effect.Effect<Task<A, E | TimeLimitExceeded>, ScopeClosed | InvalidOption, R | TaskScope>
+  ) => Effect.Effect<Task<A, E | TimeLimitExceeded>, SpawnError, R | TaskScope>
   /**
    * Starts an effect as a named task that may be started again. See `spawn`, and `Restart`.
    *
@@ -453,7 +501,7 @@ export const spawn: {
     options: RestartedOptions<E, Within>
   ): Effect.Effect<
     Task<A, E | RestartExhausted | LimitError<Within>>,
-    ScopeClosed | InvalidOption,
+    SpawnError,
     R | TaskScope
   >
   /**
@@ -467,7 +515,7 @@ export const spawn: {
     effect: Effect.Effect<A, E, R>,
     name: string,
     options?: UnlimitedOptions
-  ): Effect.Effect<Task<A, E>, ScopeClosed | InvalidOption, R | TaskScope>
+  ): Effect.Effect<Task<A, E>, SpawnError, R | TaskScope>
   /**
    * Starts an effect as a named task with a limit. See `spawn`.
    *
@@ -478,22 +526,22 @@ export const spawn: {
     effect: Effect.Effect<A, E, R>,
     name: string,
     options?: SpawnOptions
-  ): Effect.Effect<Task<A, E | TimeLimitExceeded>, ScopeClosed | InvalidOption, R | TaskScope>
+  ): Effect.Effect<Task<A, E | TimeLimitExceeded>, SpawnError, R | TaskScope>
 } = dual(
   (args) => Effect.isEffect(args[0]),
   <A, E, R>(
     effect: Effect.Effect<A, E, R>,
     name: string,
     options?: AnyOptions<E>
-  ): Effect.Effect<Task<A, E>, ScopeClosed | InvalidOption, R | TaskScope> =>
+  ): Effect.Effect<Task<A, E>, SpawnError, R | TaskScope> =>
     Effect.withFiber((fiber) => {
       const context = fiber.context as Context.Context<any>
       const spawned = spawnWith(Context.getUnsafe(context, CurrentScope), context, effect, name, options)
-      return handed(spawned) as Effect.Effect<Task<A, E>, ScopeClosed | InvalidOption>
+      return handed(spawned) as Effect.Effect<Task<A, E>, SpawnError>
     })
 )
 
-type Spawned<A, E, R> = Effect.Effect<Task<A, E | TimeLimitExceeded>, ScopeClosed | InvalidOption, R | TaskScope>
+type Spawned<A, E, R> = Effect.Effect<Task<A, E | TimeLimitExceeded>, SpawnError, R | TaskScope>
 
 /**
  * Starts an effect as a named task, after a delay.
@@ -506,6 +554,9 @@ type Spawned<A, E, R> = Effect.Effect<Task<A, E | TimeLimitExceeded>, ScopeClose
  *
  * Until the delay has passed, the task is `Pending`, and stopping it makes it `neverStarted`. With
  * `stopAt: "stopping"` it does not begin any more once a stop is announced. `within` is counted from its begin.
+ *
+ * For `onDuplicate` it is one of its name from its spawn on. So with `replace` the delay begins anew each time, as long as
+ * it has not passed. A task that waits for others meanwhile lets its delay pass, too.
  *
  * **Interruption**
  *
@@ -592,7 +643,6 @@ const spawnRuns = <A, E, R>(
     const limit = yield* Effect.fromResult(runLimitOf(scope, name, options, (yield* around).run))
     const counts = noRuns()
     const task = yield* handed(spawnIn(scope, context, repeating(effect, tick, counts, limit), name, options))
-    keepRuns(task, counts)
     return task as TaskImpl<never, E | TimeLimitExceeded>
   })
 
@@ -620,7 +670,8 @@ const spawnRuns = <A, E, R>(
  *
  * **Failure**
  *
- * As `spawn`. Fails with `InvalidOption` as well for a period that is not above zero. A run without a limit that
+ * As `spawn`; `onDuplicate` is about the task with all its runs. Fails with `InvalidOption` as well for a period that is
+ * not above zero. A run without a limit that
  * takes more than a minute is named in a warning; `within: "none"` says that it may.
  *
  * **Gotchas**
@@ -781,7 +832,7 @@ export const cron: {
 )
 
 /**
- * How many runs a repeated task has had so far; `None` for another task.
+ * How many runs a repeated task has had so far; `None` for another task, and for one that has not begun.
  *
  * @category getters
  * @since 0.1.0

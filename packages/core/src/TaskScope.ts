@@ -37,13 +37,14 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { now } from "./internal/clock.ts"
 import { close as closeImpl, standstills } from "./internal/close.ts"
+import { checkMaxTasks, isAnswer } from "./internal/duplicates.ts"
 import { awaitQuiet, busyPaths } from "./internal/idle.ts"
 import { checkLimit } from "./internal/limit.ts"
 import { makeScope } from "./internal/makeScope.ts"
 import { checkName, joinPath } from "./internal/names.ts"
 import { say } from "./internal/say.ts"
 import { shown } from "./internal/shown.ts"
-import { handed, refusal, spawn as spawnImpl } from "./internal/spawn.ts"
+import { handed, refusal, spawnOwn } from "./internal/spawn.ts"
 import { type AnyOptions, spawnWith } from "./internal/spawnWith.ts"
 import {
   allTasksOf,
@@ -66,6 +67,7 @@ import { formatMillis, type ShutdownReport, stuckPaths } from "./ShutdownReport.
 import type {
   LimitError,
   RestartedOptions,
+  SpawnError,
   SpawnOptions,
   Task,
   TaskEvent,
@@ -134,14 +136,29 @@ export const TaskScope: Context.Service<TaskScope, TaskScope> = CurrentScope as 
  *
  * **Details**
  *
- * `stopWithin` is how long tasks may take from interrupt to end: `taskStop` of
- * the `Limits`, 5 seconds, by default.
+ * - `stopWithin`: how long tasks may take from interrupt to end: `taskStop` of
+ *   the `Limits`, 5 seconds, by default.
+ * - `maxTasks`: how many tasks it may have at once; without it, any number. What is spawned then is refused with
+ *   `TaskRefused`. With `{ atOnce, queue }`, so many more wait as `queue` says, in order of spawning.
+ *
+ * A task counts for `maxTasks` from its spawn until it has ended or was given up, also during a delay. One that waits for
+ * others of its name counts when these are gone. Tasks of child scopes do not count, and neither do the body of `use`, the start of an app, and what
+ * a task leaves behind on a thread or as a promise. A task that replaces another one takes over its place.
+ *
+ * What waits for a place is `Pending`, of the kind that it was spawned with: `awaitIdle` and the drain of an app wait for
+ * it when it is `foreground`. A stop ends it, and its outcome is `neverStarted`.
+ *
+ * **Gotchas**
+ *
+ * Tasks that wait for tasks of the same scope keep their places meanwhile. When all places are taken by such, nothing
+ * begins any more: give what they wait for a scope of its own.
  *
  * @category models
  * @since 0.1.0
  */
 export interface TaskScopeOptions {
   readonly stopWithin?: Duration.Input | undefined
+  readonly maxTasks?: number | { readonly atOnce: number; readonly queue: number } | undefined
 }
 
 /**
@@ -248,6 +265,7 @@ const checked = (
         around?.millis ?? Infinity
       )
       : yield* Effect.fromResult(checkLimit(`stopWithin of scope "${path}"`, options.stopWithin, around))
+    const room = yield* Effect.fromResult(checkMaxTasks(`scope "${path}"`, options?.maxTasks))
     const clock = yield* Clock.Clock
     return () => {
       const closed = closedScope(parent)
@@ -260,7 +278,8 @@ const checked = (
           stopWithin,
           owner: parent?.owner,
           defaultForeground,
-          apart: true
+          apart: true,
+          room
         })
         : new InvalidOption({
           option: `the scope around scope "${path}"`,
@@ -368,7 +387,8 @@ export const layer = (name: string, options?: TaskScopeOptions): Layer.Layer<Tas
  *
  * **Details**
  *
- * `stopWithin` follows the parent's when it is not given, and must fit into it.
+ * `stopWithin` follows the parent's when it is not given, and must fit into it. `maxTasks` does not follow: its tasks are
+ * not counted with those of the parent.
  *
  * **Ordering**
  *
@@ -432,6 +452,7 @@ export const child: {
           name: `stopWithin of scope "${parent.path}"`,
           millis: parent.stopWithin
         }))
+      const room = yield* Effect.fromResult(checkMaxTasks(`scope "${pathOf(parent, name)}"`, options?.maxTasks))
       if (refusingScope(parent) !== undefined) return yield* refusal(parent, name)
       return face(makeScope({
         name,
@@ -441,7 +462,8 @@ export const child: {
         stopWithin,
         owner: parent.owner,
         defaultForeground: parent.defaultForeground,
-        apart: false
+        apart: false,
+        room
       }))
     })
 )
@@ -488,7 +510,7 @@ export const spawn: {
     effect: Effect.Effect<A, E, R>
   ) => Effect.Effect<
     Task<A, E | RestartExhausted | LimitError<Within>>,
-    ScopeClosed | InvalidOption,
+    SpawnError,
     Exclude<R, TaskScope>
   >
   /**
@@ -499,7 +521,7 @@ export const spawn: {
    */
   (self: TaskScope, name: string, options?: UnlimitedOptions): <A, E, R>(
     effect: Effect.Effect<A, E, R>
-  ) => Effect.Effect<Task<A, E>, ScopeClosed | InvalidOption, Exclude<R, TaskScope>>
+  ) => Effect.Effect<Task<A, E>, SpawnError, Exclude<R, TaskScope>>
   /**
    * Starts an effect as a named task with a limit. Data-last, on the effect.
    *
@@ -508,7 +530,7 @@ export const spawn: {
    */
   (self: TaskScope, name: string, options?: SpawnOptions): <A, E, R>(
     effect: Effect.Effect<A, E, R>
-  ) => Effect.Effect<Task<A, E | TimeLimitExceeded>, ScopeClosed | InvalidOption, Exclude<R, TaskScope>>
+  ) => Effect.Effect<Task<A, E | TimeLimitExceeded>, SpawnError, Exclude<R, TaskScope>>
   /**
    * Starts an effect as a named task that may be started again. See `spawn`, and `Restart`.
    *
@@ -522,7 +544,7 @@ export const spawn: {
     options: RestartedOptions<E, Within>
   ): Effect.Effect<
     Task<A, E | RestartExhausted | LimitError<Within>>,
-    ScopeClosed | InvalidOption,
+    SpawnError,
     Exclude<R, TaskScope>
   >
   /**
@@ -536,7 +558,7 @@ export const spawn: {
     effect: Effect.Effect<A, E, R>,
     name: string,
     options?: UnlimitedOptions
-  ): Effect.Effect<Task<A, E>, ScopeClosed | InvalidOption, Exclude<R, TaskScope>>
+  ): Effect.Effect<Task<A, E>, SpawnError, Exclude<R, TaskScope>>
   /**
    * Starts an effect as a named task with a limit. See `spawn`.
    *
@@ -548,7 +570,7 @@ export const spawn: {
     effect: Effect.Effect<A, E, R>,
     name: string,
     options?: SpawnOptions
-  ): Effect.Effect<Task<A, E | TimeLimitExceeded>, ScopeClosed | InvalidOption, Exclude<R, TaskScope>>
+  ): Effect.Effect<Task<A, E | TimeLimitExceeded>, SpawnError, Exclude<R, TaskScope>>
 } = dual(
   (args) => Effect.isEffect(args[1]) || Effect.isEffect(args[0]),
   <A, E, R>(
@@ -558,13 +580,13 @@ export const spawn: {
       string,
       AnyOptions<E>?
     ]
-  ): Effect.Effect<Task<A, E>, ScopeClosed | InvalidOption, Exclude<R, TaskScope>> => {
+  ): Effect.Effect<Task<A, E>, SpawnError, Exclude<R, TaskScope>> => {
     const [self, effect] = isTaskScope(args[0])
       ? [args[0], args[1] as Effect.Effect<A, E, R>]
       : [args[1] as TaskScope, args[0]]
     return Effect.withFiber((fiber) => {
       const spawned = spawnWith(impl(self), fiber.context as Context.Context<any>, effect, args[2], args[3])
-      return handed(spawned) as Effect.Effect<Task<A, E>, ScopeClosed | InvalidOption>
+      return handed(spawned) as Effect.Effect<Task<A, E>, SpawnError>
     })
   }
 )
@@ -580,17 +602,17 @@ export interface Spawner<in R = never> {
     effect: Effect.Effect<A, E, R | TaskScope>,
     name: string,
     options: RestartedOptions<E, Within>
-  ): Result.Result<Task<A, E | RestartExhausted | LimitError<Within>>, ScopeClosed | InvalidOption>
+  ): Result.Result<Task<A, E | RestartExhausted | LimitError<Within>>, SpawnError>
   <A, E>(
     effect: Effect.Effect<A, E, R | TaskScope>,
     name: string,
     options?: UnlimitedOptions
-  ): Result.Result<Task<A, E>, ScopeClosed | InvalidOption>
+  ): Result.Result<Task<A, E>, SpawnError>
   <A, E>(
     effect: Effect.Effect<A, E, R | TaskScope>,
     name: string,
     options?: SpawnOptions
-  ): Result.Result<Task<A, E | TimeLimitExceeded>, ScopeClosed | InvalidOption>
+  ): Result.Result<Task<A, E | TimeLimitExceeded>, SpawnError>
 }
 
 /**
@@ -605,7 +627,8 @@ export interface Spawner<in R = never> {
  * **Failure**
  *
  * The `Result` says why a task was refused. Callbacks tend to drop it, so a
- * refusal is also logged as a warning.
+ * refusal is also logged as a warning. That of a queue or a scope that is full is warned of at most once a minute for
+ * tasks of one name.
  *
  * **Example** (From an emitter)
  *
@@ -638,7 +661,11 @@ export const runtime = <R = never>(self: TaskScope): Effect.Effect<Spawner<R>, n
       const scope = impl(self)
       const spawned = spawnWith(scope, context as Context.Context<any>, effect, name, options)
       if (spawned instanceof TaskImpl) return Result.succeed(spawned as Task<A, E>)
-      say(context, "Warn", spawned.message, { scope: scope.path })
+      if (spawned._tag !== "TaskRefused" || isAnswer(spawned)) {
+        say(context, "Warn", spawned.message, {
+          scope: scope.path
+        })
+      }
       return Result.fail(spawned)
     }
   )
@@ -734,7 +761,7 @@ const beginNursery = <A, E, R>(
     CurrentErrand,
     Context.get(context, CurrentErrand)
   )
-  const bodyTask = spawnImpl(scope, context, work, "(body)", { onFailure: "ignore" })
+  const bodyTask = spawnOwn(scope, context, work, "(body)")
   if (!(bodyTask instanceof TaskImpl)) throw bodyTask
   const done = Effect.flatMap(bodyTask.join, (value) => Effect.as(awaitQuiet(scope, false), value))
   // The failure first: when both are there, it counts.
@@ -962,6 +989,54 @@ export const cancelAll: {
  * @since 0.1.0
  */
 export const tasks = (self: TaskScope): Effect.Effect<ReadonlyArray<Task>> => Effect.sync(() => allTasksOf(impl(self)))
+
+/**
+ * What came of spawns that met others, since the scope was made.
+ *
+ * **Details**
+ *
+ * - `skipped`: spawns with `onDuplicate: "skip"` that were given the task that was there.
+ * - `replaced`: tasks that were stopped for a newer one, also those that had not begun.
+ * - `refused`: tasks that were refused with `TaskRefused`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Drops {
+  readonly skipped: number
+  readonly replaced: number
+  readonly refused: number
+}
+
+/**
+ * How many spawns into the scope came to nothing, or ended another task.
+ *
+ * **Details**
+ *
+ * Those of child scopes are counted there. While the scope is open, and once one of its tasks has used `onDuplicate` or it
+ * has `maxTasks`, the same is in the metrics `ambit_tasks_skipped_total`, `ambit_tasks_replaced_total` and
+ * `ambit_tasks_refused_total`, beside `ambit_tasks_waiting`, with its path as `scope`.
+ *
+ * **Example** (One of two)
+ *
+ * ```ts import.meta.vitest
+ * import { TaskScope } from "@ambit/core"
+ * import { Effect } from "effect"
+ *
+ * const program = Effect.gen(function*() {
+ *   const scope = yield* TaskScope.make("app")
+ *   yield* TaskScope.spawn(scope, Effect.never, "sync", { onDuplicate: "skip" })
+ *   yield* TaskScope.spawn(scope, Effect.never, "sync", { onDuplicate: "skip" })
+ *   return yield* TaskScope.drops(scope)
+ * })
+ * await Effect.runPromise(Effect.scoped(program)) // => { skipped: 1, replaced: 0, refused: 0 }
+ * ```
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const drops = (self: TaskScope): Effect.Effect<Drops> =>
+  Effect.sync(() => ({ skipped: 0, replaced: 0, refused: 0, ...impl(self).gate?.drops }))
 
 /**
  * How `awaitIdle` waits.

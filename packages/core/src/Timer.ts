@@ -25,9 +25,8 @@ import { CurrentScope } from "./internal/state.ts"
 import { TimerImpl } from "./internal/timer.ts"
 import { InvalidOption } from "./InvalidOption.ts"
 import { around } from "./Limits.ts"
-import type { ScopeClosed } from "./ScopeClosed.ts"
 import { formatMillis } from "./ShutdownReport.ts"
-import type { Runs, SpawnOptions } from "./Task.ts"
+import type { Runs, SpawnError, SpawnOptions } from "./Task.ts"
 import type { TaskScope } from "./TaskScope.ts"
 
 /**
@@ -74,8 +73,8 @@ export interface Timer {
   readonly status: TimerStatus
   readonly runs: Runs
   readonly stop: Effect.Effect<boolean>
-  start(after: Duration.Input): Effect.Effect<void, TimerStarted | ScopeClosed | InvalidOption>
-  restart(after: Duration.Input): Effect.Effect<void, ScopeClosed | InvalidOption>
+  start(after: Duration.Input): Effect.Effect<void, TimerStarted | SpawnError>
+  restart(after: Duration.Input): Effect.Effect<void, SpawnError>
 }
 
 /**
@@ -84,12 +83,13 @@ export interface Timer {
  * **Details**
  *
  * `repeat` lets it fire again and again until it is stopped; `false` by default. The other options are those of the
- * task that it has while it is started, and `within` is the limit of each run.
+ * task that it has while it is started, and `within` is the limit of each run. A timer has one task at most, so it has no
+ * `onDuplicate`.
  *
  * @category models
  * @since 0.1.0
  */
-export interface TimerOptions extends SpawnOptions {
+export interface TimerOptions extends Omit<SpawnOptions, "onDuplicate"> {
   readonly repeat?: boolean | undefined
 }
 
@@ -167,7 +167,7 @@ export const make = <A, E, R>(
     })
     const path = joinPath(scope.path, name, 1)
 
-    const restart = (after: Duration.Input): Effect.Effect<void, ScopeClosed | InvalidOption> => {
+    const restart = (after: Duration.Input): Effect.Effect<void, SpawnError> => {
       const millis = checkPeriod(`time of timer "${path}"`, after)
       return Result.isFailure(millis) ? Effect.fail(millis.failure) : timer.restart(millis.success)
     }
@@ -181,7 +181,7 @@ export const make = <A, E, R>(
       },
       stop: Effect.sync(() => timer.stop()),
       start: (after) =>
-        Effect.suspend((): Effect.Effect<void, TimerStarted | ScopeClosed | InvalidOption> => {
+        Effect.suspend((): Effect.Effect<void, TimerStarted | SpawnError> => {
           const left = timer.left
           return left === undefined ? restart(after) : Effect.fail(new TimerStarted({ path, left }))
         }),

@@ -13,6 +13,7 @@ import type { InvalidOption } from "@ambit/core/InvalidOption"
 import * as Limits from "@ambit/core/Limits"
 import type { ScopeClosed } from "@ambit/core/ScopeClosed"
 import * as Task from "@ambit/core/Task"
+import { TaskRefused } from "@ambit/core/TaskRefused"
 import * as TaskScope from "@ambit/core/TaskScope"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
@@ -84,7 +85,7 @@ const keyOf = <Name extends string>(name: Name): Context.Key<Running<Name>, Hand
  * @category models
  * @since 0.1.0
  */
-export interface SyncAppOptions<out Config> extends AmbitApp.AppOptions {
+export interface SyncAppOptions<out Config> extends Omit<AmbitApp.AppOptions, "maxTasks"> {
   readonly config: Config
   readonly grace?: Duration.Input | undefined
   readonly resourceLimits?: ResourceLimits | undefined
@@ -141,6 +142,10 @@ export const layer = <Name extends string, Config, Handlers>(
   return AmbitApp.layer(app.name, Layer.effect(keyOf(app.name), start(app, config, { grace, resourceLimits })), limits)
 }
 
+// The scope of such an app takes any number of tasks.
+const neverFull = <A, E, R>(spawn: Effect.Effect<A, E | TaskRefused, R>) =>
+  Effect.catchIf(spawn, (error): error is TaskRefused => error instanceof TaskRefused, Effect.die)
+
 /** Of the stop of an app, its thread gets two seconds. */
 const stopWithin = 2000
 
@@ -163,7 +168,7 @@ const start = <Name extends string, Config, Handlers>(
     const inThread = <Args extends ReadonlyArray<unknown>, A>(f: BlockingFunction<Args, A>, ...args: Args) =>
       Effect.provideService(runBlocking(f, ...args), Blocking, pool)
     yield* inThread(app.start, config)
-    yield* Task.spawn(Deferred.await(lost), "(thread)", { onFailure: "stopApp" })
+    yield* neverFull(Task.spawn(Deferred.await(lost), "(thread)", { onFailure: "stopApp" }))
     const handlers: Handle["handlers"] = new Set()
     // The hook comes before the tasks are interrupted, and would wait for its turn behind them.
     const interruptHandlers = Effect.suspend(() =>
@@ -225,7 +230,7 @@ export const run = <Name extends string, Config, Handlers, K extends keyof Handl
       }
       return Effect.uninterruptibleMask((restore) =>
         Effect.flatMap(
-          TaskScope.spawn(scope, call, method, { onFailure: "ignore" }),
+          neverFull(TaskScope.spawn(scope, call, method, { onFailure: "ignore" })),
           (task) => {
             running.add(task)
             task.fiber.addObserver(() => running.delete(task))

@@ -48,6 +48,7 @@ import {
 import { moment, now, waitUntil, wallTimeOf } from "./clock.ts"
 import { awaitStopOf, budgetOf, deadlineAround, interruptEarly, liveWithin, standstills, startClose } from "./close.ts"
 import { countsOf } from "./counts.ts"
+import type { Room } from "./duplicates.ts"
 import { type CleanUpOf, CurrentCleanUp, type Hook, leftUntil, runHooks, runUntil } from "./hooks.ts"
 import type { HostImpl } from "./host.ts"
 import { awaitQuiet } from "./idle.ts"
@@ -59,7 +60,7 @@ import { placeOf } from "./place.ts"
 import type { Restarter } from "./restart.ts"
 import { emit, endEvents, listened, say } from "./say.ts"
 import { shownCause } from "./shown.ts"
-import { spawn } from "./spawn.ts"
+import { spawnOwn } from "./spawn.ts"
 import {
   CurrentScope,
   CurrentTask,
@@ -152,6 +153,8 @@ export class AppImpl {
   readonly limits: Limits
   /** Its own limit for a stop, if it has one. */
   readonly ownStop: number | undefined
+  /** How many tasks it may have at once, if that was said. */
+  readonly room: Room | undefined
   /** The context of the layer build; replaced in part when an app it depends on has started anew. */
   context: Context.Context<never>
   /** What the layer provides, once started. */
@@ -183,6 +186,7 @@ export class AppImpl {
     readonly clock: Clock.Clock
     readonly limits: Limits
     readonly ownStop: number | undefined
+    readonly room: Room | undefined
     readonly context: Context.Context<never>
     readonly build: (life: Life) => Effect.Effect<Context.Context<never>, unknown>
     readonly restarter: Restarter | undefined
@@ -195,6 +199,7 @@ export class AppImpl {
     this.clock = options.clock
     this.limits = options.limits
     this.ownStop = options.ownStop
+    this.room = options.room
     this.context = options.context
     this.build = options.build
     this.restarter = options.restarter
@@ -323,7 +328,8 @@ const makeLife = (app: AppImpl): Life => {
     stopWithin: app.limits.taskStop,
     owner: { path: app.path, host: app.host !== undefined, stopApp, stopHost },
     defaultForeground: false,
-    apart: false
+    apart: false,
+    room: app.room
   })
   scope.stop = (reason) => stopForGood(app, reason)
   return { scope, resources: EffectScope.makeUnsafe(), hooks: [], phaseHooks: [], failure: undefined }
@@ -402,7 +408,7 @@ export const start = (app: AppImpl): Effect.Effect<Context.Context<never>, unkno
       )
       // Its failure is the failure of the start, and said by whoever starts the app.
       // In the background, since a stop does not wait for a start to complete.
-      const task = spawn(life.scope, context, app.build(life), startName, { onFailure: "ignore" })
+      const task = spawnOwn(life.scope, context, app.build(life), startName)
       if (!(task instanceof TaskImpl)) return yield* Effect.die(task)
       const limit = app.limits.appStart
       const waited = yield* Effect.exit(restore(

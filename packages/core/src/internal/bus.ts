@@ -414,7 +414,8 @@ const start = (handler: Handler, runs: Runs, event: unknown, late: boolean): voi
   const task = channel === ended ? ends.starting(begin) : begin()
   if (!(task instanceof TaskImpl)) {
     countDropped(handler, 1)
-    return leave(handler)
+    // Where there is no room now, there may be later.
+    return task._tag === "TaskRefused" ? undefined : leave(handler)
   }
   const exit = task.fiber.pollUnsafe()
   if (exit !== undefined) return countExit(handler, exit)

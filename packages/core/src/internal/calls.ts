@@ -245,6 +245,7 @@ export const leaveBehind = (work: Work, reason: string, ending: Effect.Effect<vo
   const since = now(scope.clock)
   task.phase = { _tag: "Stopping", since, from: scope.pace.moment(since), reason, begun: true, lastEnd: undefined }
   link(scope, task)
+  scope.gate?.leftBehind(Context.get(work.context, CurrentTask), task)
   scope.names.keep(name)
   task.fiber = Effect.runForkWith(work.context)(ending, { uninterruptible: true })
   observeLater(task)

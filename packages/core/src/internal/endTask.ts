@@ -67,6 +67,7 @@ export const observe = <A, E>(task: TaskImpl<A, E>, exit: Exit.Exit<A, E>, conte
     } else if (scope.state._tag === "Stopping") {
       scope.state.counts[outcome]++
     }
+    scope.gate?.left(task)
     if (before._tag === "Abandoned") {
       letGo(scope)
       sayLate(task, before.at, at, outcome, context)

@@ -208,7 +208,8 @@ export const beginGroup = (
       context: context,
       owner: parent.owner ?? { path: parent.path, host: false, stopApp: stopParent, stopHost: stopParent },
       defaultForeground: false,
-      apart: false
+      apart: false,
+      room: undefined
     })
     const checked = Result.all(children.map((child, index) => memberOf(scope, child, index)))
     if (Result.isFailure(checked)) {

@@ -243,7 +243,8 @@ export const launch = (
         stopWithin: settings.limits.hostStop,
         owner: undefined,
         defaultForeground: false,
-        apart: false
+        apart: false,
+        room: undefined
       })
       const host = new HostImpl(root, limits, owner)
       tell(host, "launched", () => owner.launched(host.control))

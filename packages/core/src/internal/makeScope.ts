@@ -1,6 +1,7 @@
 import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import { Limits } from "../Limits.ts"
+import { Gate, type Room } from "./duplicates.ts"
 import { joinPath } from "./names.ts"
 import { Pace } from "./pace.ts"
 import { type Owner, refusingScope, ScopeImpl } from "./state.ts"
@@ -24,6 +25,7 @@ export const makeScope = (options: {
   readonly owner: Owner | undefined
   readonly defaultForeground: boolean
   readonly apart: boolean
+  readonly room: Room | undefined
 }): ScopeImpl => {
   const { name, parent } = options
   const forCleanUp = parent !== undefined && refusingScope(parent) !== undefined
@@ -35,6 +37,7 @@ export const makeScope = (options: {
     forCleanUp,
     interruptTask
   })
+  if (options.room !== undefined) scope.gate = new Gate(scope, options.room)
   parent?.names.keep(name)
   parent?.children.add(scope)
   return scope

@@ -81,6 +81,11 @@ export class Names {
     this.taken.set(name, alone)
   }
 
+  /** How many live members have a name. */
+  count(name: string): number {
+    return this.taken.get(name)?.live ?? (this.entering === name ? 1 : 0)
+  }
+
   /** Gives a number back when its member has ended. */
   release(name: string): void {
     if (this.entering === name) {

@@ -32,7 +32,7 @@ export const noRuns = (): Counts => ({ started: 0, completed: 0, failed: 0, time
 
 const kept = new WeakMap<object, Counts>()
 
-export const keepRuns = (task: object, runs: Counts): void => {
+const keepRuns = (task: object, runs: Counts): void => {
   kept.set(task, runs)
 }
 
@@ -53,6 +53,7 @@ export const repeating = <A, E, R>(
 ): Effect.Effect<void, E | TimeLimitExceeded, R> =>
   Effect.withFiber((fiber) => {
     const task = fiber.getRef(CurrentTask)!
+    keepRuns(task, runs)
     const clock = fiber.getRef(Clock.Clock)
     const run = Effect.suspend(() => {
       const nth = ++runs.started

@@ -8,8 +8,10 @@ import * as References from "effect/References"
 import * as Result from "effect/Result"
 import { InvalidOption } from "../InvalidOption.ts"
 import { ScopeClosed } from "../ScopeClosed.ts"
-import type { SpawnOptions } from "../Task.ts"
+import type { SpawnError, SpawnOptions } from "../Task.ts"
+import type { TaskRefused } from "../TaskRefused.ts"
 import { now } from "./clock.ts"
+import { admit, checkDuplicates, enter, Entry, waitOf, withdraw } from "./duplicates.ts"
 import { observe } from "./endTask.ts"
 import { checkLimit } from "./limit.ts"
 import { checkName, isValidName, joinPath } from "./names.ts"
@@ -53,7 +55,8 @@ export const settingsOf = (
   const early = options.stopAt === "stopping"
   const invalid = oneOf(`onFailure of task "${task}"`, onFailure, failurePolicies) ??
     (options.kind === undefined ? undefined : oneOf(`kind of task "${task}"`, options.kind, kinds)) ??
-    (options.stopAt === undefined ? undefined : oneOf(`stopAt of task "${task}"`, options.stopAt, stopPhases))
+    (options.stopAt === undefined ? undefined : oneOf(`stopAt of task "${task}"`, options.stopAt, stopPhases)) ??
+    checkDuplicates(task, options.onDuplicate)
   if (invalid !== undefined) return invalid
   if (options.stopWithin === undefined) {
     return onFailure === "report" && !early ? defaultSettings : { onFailure, stopWithin: undefined, early }
@@ -73,31 +76,69 @@ export const spawn = <A, E, R>(
   options: Omit<SpawnOptions, "within"> | undefined,
   /** What the task waits for before it begins. */
   delay?: Effect.Effect<void>
-): TaskImpl<A, E> | ScopeClosed | InvalidOption => {
+): TaskImpl<A, E> | SpawnError => {
   if (!isValidName(name)) {
     const checked = checkName(`a task of "${scope.path}"`, name)
     if (Result.isFailure(checked)) return checked.failure
   }
   if (options === undefined || options === null) {
-    return fork(scope, context, effect, name, scope.defaultForeground, defaultSettings, delay)
+    return scope.gate?.room === undefined
+      ? fork(scope, context, effect, name, scope.defaultForeground, defaultSettings, delay, undefined)
+      : forkAdmitted(scope, context, effect, name, scope.defaultForeground, defaultSettings, delay, "parallel")
   }
   const settings = settingsOf(scope, name, options)
   if (settings instanceof InvalidOption) return settings
   const foreground = options.kind === undefined ? scope.defaultForeground : options.kind === "foreground"
   const aTurnLater = options.startImmediately === false ? Effect.yieldNow : undefined
-  return fork(scope, context, effect, name, foreground, settings, delay ?? aTurnLater)
+  const before = delay ?? aTurnLater
+  const { onDuplicate = "parallel" } = options
+  return onDuplicate === "parallel" && scope.gate?.room === undefined
+    ? fork(scope, context, effect, name, foreground, settings, before, undefined)
+    : forkAdmitted(scope, context, effect, name, foreground, settings, before, onDuplicate)
 }
+
+const ofScope: Settings = { onFailure: "ignore", stopWithin: undefined, early: false }
+
+/** Starts a task that a scope itself is made of. It is none of those that the scope has for others. */
+export const spawnOwn = <A, E, R>(
+  scope: ScopeImpl,
+  context: Context.Context<R>,
+  effect: Effect.Effect<A, E, R>,
+  name: string
+): TaskImpl<A, E> | ScopeClosed =>
+  fork(scope, context, effect, name, scope.defaultForeground, ofScope, undefined, undefined)
 
 /** What came of `spawn`, for an effect to give. */
 export const handed = <A, E>(
-  spawned: TaskImpl<A, E> | ScopeClosed | InvalidOption
-): Effect.Effect<TaskImpl<A, E>, ScopeClosed | InvalidOption> =>
+  spawned: TaskImpl<A, E> | SpawnError
+): Effect.Effect<TaskImpl<A, E>, SpawnError> =>
   spawned instanceof TaskImpl ? Effect.succeed(spawned) : Effect.fail(spawned)
 
 // A task that starts at once runs in its spawner's stack. Tasks that spawn tasks that spawn tasks would overflow it
 // after some 1,700 levels, so from here on they start a turn later.
 const deepest = 256
 let depth = 0
+
+/** Makes a task, if it may begin beside the others or wait for them. */
+const forkAdmitted = <A, E, R>(
+  scope: ScopeImpl,
+  context: Context.Context<R>,
+  effect: Effect.Effect<A, E, R>,
+  name: string,
+  foreground: boolean,
+  settings: Settings,
+  delay: Effect.Effect<void> | undefined,
+  onDuplicate: NonNullable<SpawnOptions["onDuplicate"]>
+): TaskImpl<A, E> | SpawnError => {
+  const refusing = refusingScope(scope, settings.early)
+  if (refusing !== undefined) return refusalBy(refusing, joinPath(scope.path, name, 1))
+  const admitted = admit(scope, name, onDuplicate)
+  if (!(admitted instanceof Entry)) return admitted as TaskImpl<A, E> | TaskRefused
+  const task = fork(scope, context, effect, name, foreground, settings, waitOf(admitted, delay), admitted)
+  // What it replaces has closed the scope in its clean-up.
+  if (!(task instanceof TaskImpl)) withdraw(admitted)
+  return task
+}
 
 /**
  * Makes a task and starts it. The caller has checked the options.
@@ -109,7 +150,8 @@ const fork = <A, E, R>(
   name: string,
   foreground: boolean,
   settings: Settings,
-  delay: Effect.Effect<void> | undefined
+  delay: Effect.Effect<void> | undefined,
+  entry: Entry | undefined
 ): TaskImpl<A, E> | ScopeClosed => {
   const refusing = refusingScope(scope, settings.early)
   if (refusing !== undefined) return refusalBy(refusing, joinPath(scope.path, name, 1))
@@ -127,6 +169,7 @@ const fork = <A, E, R>(
   if (settings.stopWithin !== undefined) scope.ownLimits = true
   if (settings.early) scope.earlyTasks = true
   link(scope, task)
+  if (entry !== undefined) enter(entry, task)
   if (listened(scope)) emit(scope, { _tag: "Started", path: task.path, kind: task.kind })
 
   const taskContext = Context.add(sharedContext(scope, context), CurrentTask, task as TaskImpl)

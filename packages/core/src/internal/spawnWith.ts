@@ -4,10 +4,8 @@
 import type * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import type { InvalidOption } from "../InvalidOption.ts"
 import type { RestartExhausted } from "../RestartExhausted.ts"
-import type { ScopeClosed } from "../ScopeClosed.ts"
-import type { RestartedOptions, SpawnOptions } from "../Task.ts"
+import type { RestartedOptions, SpawnError, SpawnOptions } from "../Task.ts"
 import type { TimeLimitExceeded } from "../TimeLimitExceeded.ts"
 import { runLimitOf, withinLimit } from "./limitedTask.ts"
 import { joinPath } from "./names.ts"
@@ -34,7 +32,7 @@ export const spawnWith = <A, E, R>(
   effect: Effect.Effect<A, E, R>,
   name: string,
   options: AnyOptions<E> | undefined
-): TaskImpl<A, E | TimeLimitExceeded | RestartExhausted> | ScopeClosed | InvalidOption => {
+): TaskImpl<A, E | TimeLimitExceeded | RestartExhausted> | SpawnError => {
   const within = runLimitOf(scope, name, options, undefined)
   if (Result.isFailure(within)) return within.failure
   const run = withinLimit(effect, within.success)

@@ -24,6 +24,7 @@ import type { ShutdownReport, TaskKind, TaskOutcome } from "../ShutdownReport.ts
 import type { OnFailure, TaskEvent, TaskFailure, TaskStatus } from "../Task.ts"
 import type { CallImpl } from "./calls.ts"
 import { wallTimeOf } from "./clock.ts"
+import type { Gate } from "./duplicates.ts"
 import { joinPath, Names } from "./names.ts"
 import type { Pace } from "./pace.ts"
 import { shown } from "./shown.ts"
@@ -311,6 +312,10 @@ export class ScopeImpl {
   firstCall: CallImpl | undefined = undefined
   lastCall: CallImpl | undefined = undefined
   readonly names = new Names()
+  /** Where tasks wait for each other; while nobody asks for that, there is none. */
+  gate: Gate | undefined = undefined
+  /** How many times over its tasks are being asked to stop, in batches. */
+  asking = 0
   /** Those that are not closed, and closed ones in which something given up still runs. */
   readonly children = new Set<ScopeImpl>()
   readonly waiters = new Set<() => void>()

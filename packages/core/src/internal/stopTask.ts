@@ -64,6 +64,7 @@ export const abandon = (task: TaskImpl, at: number): void => {
     at,
     place: task.call === undefined ? placeOf(task.fiber) : task.call.place
   }
+  task.scope.gate?.left(task)
   if (listened(task.scope)) {
     emit(task.scope, { _tag: "Abandoned", path: task.path, kind: task.kind, place: task.phase.place })
   }
@@ -111,6 +112,11 @@ export const interruptTask = (task: TaskImpl, reason: string): Effect.Effect<boo
 const batchCount = 256
 const batchMillis = 4
 
+const countAsking = (scope: ScopeImpl, by: 1 | -1): Effect.Effect<void> =>
+  Effect.sync(() => {
+    scope.asking += by
+  })
+
 /**
  * Interrupts many tasks without holding up the event loop: finalizers run in
  * the interrupting stack, so after 256 tasks or 4 real milliseconds the timers
@@ -134,5 +140,5 @@ export const interruptAll = (
       }
       return Effect.flatMap(Effect.yieldNow, () => batch)
     })
-    return batch
+    return Effect.acquireUseRelease(countAsking(scope, 1), () => batch, () => countAsking(scope, -1))
   })

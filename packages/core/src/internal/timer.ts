@@ -9,12 +9,11 @@ import type * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type { InvalidOption } from "../InvalidOption.ts"
-import type { ScopeClosed } from "../ScopeClosed.ts"
-import type { SpawnOptions } from "../Task.ts"
+import type { SpawnError } from "../Task.ts"
+import type { TimerOptions } from "../Timer.ts"
 import { now, wallTimeOf } from "./clock.ts"
 import type { RunLimit } from "./limitedTask.ts"
-import { keepRuns, noRuns, repeating, type Tick, until } from "./runs.ts"
+import { noRuns, repeating, type Tick, until } from "./runs.ts"
 import { spawn } from "./spawn.ts"
 import { isLive, type ScopeImpl, TaskImpl } from "./state.ts"
 
@@ -31,7 +30,7 @@ interface Made<A, E, R> {
   readonly context: Context.Context<R>
   readonly effect: Effect.Effect<A, E, R>
   readonly limit: RunLimit
-  readonly options: SpawnOptions | undefined
+  readonly options: TimerOptions | undefined
   readonly repeat: boolean
 }
 
@@ -65,7 +64,7 @@ export class TimerImpl<A, E, R> {
     return started
   }
 
-  restart(period: number): Effect.Effect<void, ScopeClosed | InvalidOption> {
+  restart(period: number): Effect.Effect<void, SpawnError> {
     const at = now(this.made.clock) + period
     this.state = { _tag: "Started", at, period }
     if (this.task !== undefined && isLive(this.task) && this.task.phase._tag !== "Stopping") {
@@ -75,7 +74,7 @@ export class TimerImpl<A, E, R> {
     return this.begin()
   }
 
-  private begin(): Effect.Effect<void, ScopeClosed | InvalidOption> {
+  private begin(): Effect.Effect<void, SpawnError> {
     const { context, effect, limit, name, options, scope } = this.made
     const own: { task?: TaskImpl } = {}
     const leave = () => {
@@ -90,7 +89,6 @@ export class TimerImpl<A, E, R> {
     own.task = this.task = task as TaskImpl
     // One that is interrupted before its first step runs no clean-up.
     task.fiber.addObserver(leave)
-    keepRuns(task, this.runs)
     return Effect.void
   }
 
