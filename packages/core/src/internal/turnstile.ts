@@ -13,6 +13,9 @@ import { isVirtual, realNow } from "./clock.ts"
 /** Milliseconds of work in one turn; the pause between two lets timers and sockets have theirs. */
 const turnMillis = 4
 
+/** Of these, what is for those who need not wait: they add to the turn of whoever made them come. */
+const atOnceMillis = 1
+
 interface Entry {
   readonly pass: () => void
   gone: boolean
@@ -22,13 +25,13 @@ let waiting: Array<Entry> = []
 /** When the first one passed in this turn. */
 let begin: number | undefined
 
-const isTime = (): boolean => realNow() - (begin ??= realNow()) < turnMillis
+const isTime = (millis: number): boolean => realNow() - (begin ??= realNow()) < millis
 
 const nextTurn = (): void => {
   Effect.runFork(Effect.yieldNow).addObserver(() => {
     begin = undefined
     let passed = 0
-    while (passed < waiting.length && isTime()) {
+    while (passed < waiting.length && isTime(turnMillis)) {
       const entry = waiting[passed++]!
       if (!entry.gone) entry.pass()
     }
@@ -43,7 +46,7 @@ const nextTurn = (): void => {
  */
 export const inTurn = (clock: Clock.Clock, pass: () => void): (() => void) | undefined => {
   if (!isVirtual(clock) && begin === undefined) nextTurn()
-  if (isVirtual(clock) || (waiting.length === 0 && isTime())) {
+  if (isVirtual(clock) || (waiting.length === 0 && isTime(atOnceMillis))) {
     pass()
     return undefined
   }
