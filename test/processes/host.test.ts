@@ -63,7 +63,7 @@ const begun: Readonly<Record<string, string>> = {
 /** The good app beside the bad one has done all its clean-up. */
 const goodOne = ["works: hook", "works: task ended", "works: released"]
 
-describe.skipIf(process.platform === "win32")("a host as a process", { timeout: 60_000 }, () => {
+describe.skipIf(process.platform === "win32")("a host as a process", { timeout: 60_000, concurrent: true }, () => {
   for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143], ["SIGHUP", 129]] as const) {
     for (const under of ["NodeHost", "NodeRuntime"] as const) {
       it.live(`under ${under}, stops on ${signal}, and its exit code is ${code} (Q7, Q9)`, () =>
@@ -305,7 +305,7 @@ describe.skipIf(process.platform === "win32")("a host as a process", { timeout: 
     }))
 })
 
-describe.skipIf(process.platform === "win32")("the end of a process", { timeout: 60_000 }, () => {
+describe.skipIf(process.platform === "win32")("the end of a process", { timeout: 60_000, concurrent: true }, () => {
   it.live("waits for nothing that sits in the system, whoever has brought it there", () =>
     Effect.gen(function*() {
       for (
@@ -424,47 +424,51 @@ describe.skipIf(process.platform === "win32")("the end of a process", { timeout:
     }))
 })
 
-describe.skipIf(process.platform === "win32")("a process with several hosts", { timeout: 60_000 }, () => {
-  it.live("goes on when one of them has stopped by itself", () =>
-    Effect.gen(function*() {
-      const host = yield* startProgram("one-of-two-stops")
-      yield* host.waitFor("first stopped cleanly")
-      yield* host.waitFor("still here")
-      yield* host.send("SIGTERM")
-      const end = yield* host.end
-      assert.strictEqual(end.code, 143)
-      said(end, "works: released", "hub stopped cleanly")
-    }))
+describe.skipIf(process.platform === "win32")(
+  "a process with several hosts",
+  { timeout: 60_000, concurrent: true },
+  () => {
+    it.live("goes on when one of them has stopped by itself", () =>
+      Effect.gen(function*() {
+        const host = yield* startProgram("one-of-two-stops")
+        yield* host.waitFor("first stopped cleanly")
+        yield* host.waitFor("still here")
+        yield* host.send("SIGTERM")
+        const end = yield* host.end
+        assert.strictEqual(end.code, 143)
+        said(end, "works: released", "hub stopped cleanly")
+      }))
 
-  it.live("gives each of them its own budget", () =>
-    Effect.gen(function*() {
-      const end = yield* endOf("two-budgets", ["SIGTERM"])
-      assert.strictEqual(end.code, 143)
-      said(end, "quick: released", "slow: released")
-    }))
+    it.live("gives each of them its own budget", () =>
+      Effect.gen(function*() {
+        const end = yield* endOf("two-budgets", ["SIGTERM"])
+        assert.strictEqual(end.code, 143)
+        said(end, "quick: released", "slow: released")
+      }))
 
-  it.live("gives one that comes after the signal what is left, and no budget of its own", () =>
-    Effect.gen(function*() {
-      const end = yield* endOf("one-after-another", ["SIGHUP"])
-      assert.strictEqual(end.code, 71)
-      endsIn(end, 1000, 1000)
-      said(end, "first: released", "second stops: SIGHUP")
-    }))
+    it.live("gives one that comes after the signal what is left, and no budget of its own", () =>
+      Effect.gen(function*() {
+        const end = yield* endOf("one-after-another", ["SIGHUP"])
+        assert.strictEqual(end.code, 71)
+        endsIn(end, 1000, 1000)
+        said(end, "first: released", "second stops: SIGHUP")
+      }))
 
-  it.live("listens until the last owner has given it back", () =>
-    Effect.gen(function*() {
-      const end = yield* endOf("layer-inside", ["SIGTERM"])
-      assert.strictEqual(end.code, 143)
-      said(end, "works: released")
-    }))
+    it.live("listens until the last owner has given it back", () =>
+      Effect.gen(function*() {
+        const end = yield* endOf("layer-inside", ["SIGTERM"])
+        assert.strictEqual(end.code, 143)
+        said(end, "works: released")
+      }))
 
-  it.live("refuses a second program", () =>
-    Effect.gen(function*() {
-      const end = yield* endOf("two-programs", [])
-      assert.strictEqual(end.code, 1)
-      said(end, "runMain is \"other\": this process already runs a program")
-    }))
-})
+    it.live("refuses a second program", () =>
+      Effect.gen(function*() {
+        const end = yield* endOf("two-programs", [])
+        assert.strictEqual(end.code, 1)
+        said(end, "runMain is \"other\": this process already runs a program")
+      }))
+  }
+)
 
 // What Docker does without an init: no signal has a default action, and SIGKILL from inside does nothing.
 describe.runIf(process.platform === "linux" && process.getuid?.() === 0)(
