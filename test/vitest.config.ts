@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os"
 import { defineConfig } from "vitest/config"
 import { doctest } from "./documents/doctest.ts"
 
@@ -7,7 +8,8 @@ export default defineConfig({
   test: {
     // Real processes and long runs of seeds; a machine under load is no failure.
     testTimeout: 30_000,
-    // Those that run beside each other start processes, and mostly wait for them.
+    // Many of them wait for real processes and threads, so two files at a time are no load for two cores.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     maxConcurrency: 2,
     include: ["test/**/*.test.ts", "docs/**/*.test.ts"]
   }
