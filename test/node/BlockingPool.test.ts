@@ -486,8 +486,9 @@ describe("a pool", () => {
       )
       expect(value[0]).toMatchObject({ reason: { _tag: "PoolStopped", started: true } })
       expect(value[1]).toMatchObject({ killed: 1, threads: 1, busy: 0 })
-      expect(warnings[0]).toContain(
-        "was ended: deaf did not stop within 300 ms after it was told to because of the restart of its pool, "
+      // The limit is counted from the begin of the restart, and on a busy machine the thread is told a moment later.
+      expect(warnings[0]).toMatch(
+        /was ended: deaf did not stop within (?:300|2\d\d) ms after it was told to because of the restart of its pool, /
       )
     }))
 
