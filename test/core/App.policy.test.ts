@@ -13,6 +13,8 @@ import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
 import { linesAt, makeRecorder } from "../support/recorder.ts"
 
+class Connection extends Context.Service<Connection, number>()("test/Connection") {}
+
 const everySecond = Schedule.spaced("1 second")
 const policy = Restart.permanent({ schedule: everySecond })
 
@@ -375,12 +377,30 @@ describe("a stop", () => {
             assert.strictEqual((yield* App.state(app))._tag, "Stopping")
             yield* App.stop(app, "for good")
             yield* Effect.sleep("1 minute")
+            assert.strictEqual((yield* App.state(app))._tag, "Stopped")
           })
         )
       ))
       yield* TestClock.adjust("5 minutes")
       yield* Fiber.join(host)
       assert.strictEqual(log.filter((line) => line.startsWith("+")).length, 1)
+    }))
+
+  it.effect("by hand while it stops since it has failed is told as no restart, and leads to no end of the host", () =>
+    Effect.gen(function*() {
+      for (const decide of [undefined, () => "stopHost" as const]) {
+        const { layer, records } = makeRecorder()
+        const { start } = makeLog()
+        const slowStop = Effect.andThen(start("sensor", failAfter(10)), App.onStop("slow", Effect.sleep("3 seconds")))
+        const restart = Restart.permanent({ schedule: everySecond, ...(decide && { decide }) })
+        const look = Effect.andThen(Effect.flatMap(appAt("host/sensor"), App.stop("enough")), Effect.sleep("1 minute"))
+        yield* Effect.gen(function*() {
+          const host = yield* launch(Layer.mergeAll(App.layer("sensor", slowStop, { restart }), looker(11, look)))
+          yield* TestClock.adjust("5 minutes")
+          yield* Fiber.join(host)
+        }).pipe(Effect.provide(layer))
+        assert.notInclude(linesAt(records, "Error").join("\n"), "again")
+      }
     }))
 
   it.effect("by hand of an app that runs is no failure", () =>
@@ -451,6 +471,77 @@ describe("a start by hand", () => {
       yield* Fiber.join(host)
       assert.deepStrictEqual(log.filter((line) => line.startsWith("try")), ["try 0", "try 20", "try 80"])
       assert.strictEqual(exits.length, 1)
+    }))
+})
+
+describe("an app on another one that has a policy, too", () => {
+  const broker = <E>(after: Effect.Effect<unknown, E>, every: "1 second" | "30 seconds") => {
+    const { log, note, start } = makeLog()
+    const took = inTurn(Effect.void, Effect.sleep("3 seconds"))
+    const Broker = App.layer(
+      "broker",
+      Layer.effect(Connection, Effect.as(Effect.andThen(took, start("broker", inTurn(after, Effect.never))), 1)),
+      { restart: Restart.permanent({ schedule: Schedule.spaced(every) }) }
+    )
+    const sensor = (restart: Restart.Restart) =>
+      App.layer(
+        "sensor",
+        Effect.andThen(Connection, start("sensor", inTurn(failAfter(1), Effect.never))),
+        { restart }
+      )
+    return { log, note, Broker, sensor }
+  }
+
+  it.effect("waits for its start when its own wait is over", () =>
+    Effect.gen(function*() {
+      const { Broker, log, sensor } = broker(failAfter(8), "1 second")
+      const Sensor = sensor(Restart.permanent({ schedule: Schedule.spaced("9 seconds") }))
+      const host = yield* launch(Layer.mergeAll(Layer.provide(Sensor, Broker), looker(20, Effect.void)))
+      yield* TestClock.adjust("20 seconds")
+      yield* Fiber.join(host)
+      assert.deepStrictEqual(log.filter((line) => line.startsWith("+")), [
+        "+broker 0",
+        "+sensor 0",
+        "+broker 12",
+        "+sensor 12"
+      ])
+    }))
+
+  it.effect("stays down, and says so, when that was stopped by hand", () =>
+    Effect.gen(function*() {
+      const { layer, records } = makeRecorder()
+      yield* Effect.gen(function*() {
+        const { Broker, sensor } = broker(Effect.never, "1 second")
+        const Sensor = sensor(Restart.permanent({ schedule: Schedule.spaced("9 seconds") }))
+        const look = Effect.gen(function*() {
+          yield* App.stop(yield* appAt("host/broker"))
+          yield* Effect.sleep("1 minute")
+          assert.strictEqual((yield* App.state(yield* appAt("host/sensor")))._tag, "Stopped")
+        })
+        const host = yield* launch(Layer.mergeAll(Layer.provide(Sensor, Broker), looker(5, look)))
+        yield* TestClock.adjust("2 minutes")
+        yield* Fiber.join(host)
+      }).pipe(Effect.provide(layer))
+      assert.include(
+        linesAt(records, "Error"),
+        "App host/sensor was not started: it depends on host/broker, which does not run. Start that first; it stays down"
+      )
+    }))
+
+  it.effect("stays down when it is stopped by hand while it waits for that", () =>
+    Effect.gen(function*() {
+      const { Broker, log, sensor } = broker(failAfter(2), "30 seconds")
+      const Sensor = sensor(Restart.permanent({ schedule: Schedule.spaced("4 seconds") }))
+      const look = Effect.gen(function*() {
+        const app = yield* appAt("host/sensor")
+        yield* App.stop(app, "not now")
+        yield* Effect.sleep("1 minute")
+        assert.strictEqual((yield* App.state(app))._tag, "Stopped")
+      })
+      const host = yield* launch(Layer.mergeAll(Layer.provide(Sensor, Broker), looker(10, look)))
+      yield* TestClock.adjust("2 minutes")
+      yield* Fiber.join(host)
+      assert.strictEqual(log.filter((line) => line.startsWith("+sensor")).length, 1)
     }))
 })
 

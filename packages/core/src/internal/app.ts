@@ -127,11 +127,12 @@ export interface Restart {
   readonly done: Deferred.Deferred<void>
 }
 
-/** The wait of an app that has failed, for its next start. */
+/** What an app that has failed goes through until its next start. */
 export interface Backoff {
-  /** Ends it, to start now, or not at all. */
-  readonly end: (start: boolean) => void
-  readonly ended: Deferred.Deferred<boolean>
+  /** Ends the wait of its policy, to start as soon as it can. */
+  readonly now: Deferred.Deferred<void>
+  /** It is not to be started again. */
+  readonly off: Deferred.Deferred<void>
 }
 
 /** What an app leaves in the context it provides. That is how the apps that depend on it are known. */
@@ -356,6 +357,15 @@ const dependenciesSettled = (app: AppImpl): Effect.Effect<void> =>
       : Effect.andThen(Deferred.await(restarting.done), dependenciesSettled(app))
   })
 
+/** Waits until nothing that the app depends on is about to start, or starts already. */
+export const dependenciesStarted = (app: AppImpl): Effect.Effect<void> =>
+  Effect.flatMap(dependenciesSettled(app), () => {
+    for (const { phase } of app.dependencies) {
+      if (phase._tag === "Starting") return Effect.andThen(Deferred.await(phase.ended), dependenciesStarted(app))
+    }
+    return Effect.void
+  })
+
 // Why an app cannot start.
 const obstacle = (app: AppImpl): string | undefined => {
   if (app.parent !== undefined && app.parent.state._tag !== "Open") {
@@ -537,7 +547,7 @@ const millisOf = (life: Life, { deadline, from, since }: Budget): number =>
 
 /** `stop`, when somebody wants it to be stopped: then its policy does not start it again. */
 export const stopForGood = (app: AppImpl, reason: string): Effect.Effect<ShutdownReport> => {
-  app.backoff?.end(false)
+  if (app.backoff !== undefined) Deferred.doneUnsafe(app.backoff.off, Effect.void)
   return stop(app, reason)
 }
 

@@ -19,6 +19,7 @@ import { formatMillis, type ShutdownReport } from "../ShutdownReport.ts"
 import {
   type AppImpl,
   type Backoff,
+  dependenciesStarted,
   isAlive,
   move,
   refuse,
@@ -56,7 +57,7 @@ export const startAgain = (app: AppImpl): Effect.Effect<void, StartFailed> =>
     if (isAlive(app)) return refuse(app, "it runs already. Stop it first")
     if (backoff === undefined || app.restart === undefined) return startTyped(app)
     const { done } = app.restart
-    backoff.end(true)
+    startNow(backoff)
     return Effect.flatMap(Deferred.await(done), () =>
       isAlive(app) ? Effect.void : refuse(app, "it failed again. See the log"))
   })
@@ -71,8 +72,9 @@ export const restart = (app: AppImpl): Effect.Effect<ShutdownReport, StartFailed
     }
     const waiting = waitFor(app)
     const current = running ?? restartNow(app, order)
-    app.backoff?.end(true)
-    const stopped = app.backoff === undefined ? stop(app, "restart") : current.stopped
+    const { backoff } = app
+    const stopped = backoff === undefined ? stop(app, "restart") : current.stopped
+    if (backoff !== undefined) startNow(backoff)
     return waiting(Effect.gen(function*() {
       const report = yield* stopped
       yield* Deferred.await(current.done)
@@ -205,10 +207,9 @@ const recoverAlone = (app: AppImpl, restarter: Restarter, exit: Started, first: 
     return Effect.ensuring(recover(app, restarter, failed, current, first), leave(current, [app]))
   })
 
-const makeBackoff = (): Backoff => {
-  const ended = Deferred.makeUnsafe<boolean>()
-  return { ended, end: (start) => void Deferred.doneUnsafe(ended, Effect.succeed(start)) }
-}
+const makeBackoff = (): Backoff => ({ now: Deferred.makeUnsafe(), off: Deferred.makeUnsafe() })
+
+const startNow = ({ now }: Backoff): void => void Deferred.doneUnsafe(now, Effect.void)
 
 type Started = Exit.Exit<Context.Context<never>, unknown>
 
@@ -232,7 +233,11 @@ const recover = (
     let last = failed
     while (!isOvertaken(app)) {
       const backoff = app.backoff ??= makeBackoff()
+      // Somebody may have stopped it for good while it stopped, and while its schedule took its time.
+      const isOff = () => Deferred.isDoneUnsafe(backoff.off)
+      if (isOff()) break
       const next = yield* nextOf(app, restarter, last)
+      if (isOff()) break
       if (next._tag !== "Again") {
         giveUp(app, next, first)
         break
@@ -241,20 +246,36 @@ const recover = (
       // Nobody hears of that as a start: `AppRestarting` has told it.
       move(app, { _tag: "Waiting", since: now(app.clock) }, undefined)
       const waiting = app.phase
-      const startIt = yield* Effect.raceFirst(Effect.as(pause(app, next.delay), true), Deferred.await(backoff.ended))
+      const wait = Effect.andThen(
+        Effect.raceFirst(pause(app, next.delay), Deferred.await(backoff.now)),
+        dependenciesStarted(app)
+      )
+      yield* Effect.raceFirst(wait, Deferred.await(backoff.off))
       // Somebody may have stopped or started it meanwhile.
-      if (!startIt || app.phase !== waiting || isOvertaken(app)) break
+      if (isOff() || app.phase !== waiting || isOvertaken(app)) break
       app.backoff = undefined
       app.restarts++
       restartsOf(app).updateUnsafe(1, app.context)
       current.waiting.delete(app)
       last = { exit: yield* Effect.exit(start(app)), took: 0, reason: undefined }
-      if (Exit.isSuccess(last.exit) || !hasFailed(app)) break
+      if (Exit.isSuccess(last.exit)) break
+      if (!hasFailed(app)) {
+        sayStays(app, last.exit.cause)
+        break
+      }
       current.waiting.add(app)
     }
     app.backoff = undefined
     return last.exit
   })
+
+/** Where its start was refused, such as by what it depends on, it waits for nothing any more. */
+const sayStays = (app: AppImpl, cause: Cause.Cause<unknown>): void => {
+  if (app.phase._tag !== "Waiting") return
+  const { message } = startFailure(app, cause)
+  void stop(app, message)
+  if (!isOvertaken(app)) say(app.context, "Error", `${message}; it stays down`, { app: app.path }, cause)
+}
 
 /** What its policy says; one that throws is one that gives up. */
 const nextOf = (app: AppImpl, restarter: Restarter, { exit, took }: Failed): Effect.Effect<Next> =>
