@@ -474,6 +474,34 @@ describe("a start by hand", () => {
     }))
 })
 
+describe("a restart by hand", () => {
+  it.effect("during the wait of an app that is given up then fails, and so does one of what depends on it", () =>
+    Effect.gen(function*() {
+      const { start } = makeLog()
+      const Broker = App.layer(
+        "broker",
+        Layer.effect(Connection, Effect.as(inTurn(start("broker", failAfter(10)), Effect.fail("no broker")), 1)),
+        {
+          restart: Restart.permanent({
+            schedule: Schedule.spaced("1 hour"),
+            budget: { restarts: 1, within: "1 day" },
+            onExhausted: "giveUp"
+          })
+        }
+      )
+      const Sensor = App.layer("sensor", Effect.andThen(Connection, start("sensor")))
+      const look = Effect.gen(function*() {
+        const sensor = yield* Effect.forkChild(Effect.flip(App.restart(yield* appAt("host/sensor"))))
+        const error = yield* Effect.flip(App.restart(yield* appAt("host/broker")))
+        assert.include(error.message, "App host/broker was not started: it does not run now")
+        assert.include((yield* Fiber.join(sensor)).message, "App host/sensor was not started")
+      })
+      const host = yield* launch(Layer.mergeAll(Layer.provide(Sensor, Broker), looker(20, look)))
+      yield* TestClock.adjust("1 minute")
+      yield* Fiber.join(host)
+    }))
+})
+
 describe("an app on another one that has a policy, too", () => {
   const broker = <E>(after: Effect.Effect<unknown, E>, every: "1 second" | "30 seconds") => {
     const { log, note, start } = makeLog()

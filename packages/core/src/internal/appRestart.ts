@@ -79,7 +79,8 @@ export const restart = (app: AppImpl): Effect.Effect<ShutdownReport, StartFailed
       const report = yield* stopped
       yield* Deferred.await(current.done)
       yield* firstOf(current.failures, order) ?? Effect.void
-      return report
+      // Its policy may have had it fail again, or what it depends on may not have come back.
+      return isAlive(app) ? report : yield* refuse(app, "it does not run now. See the log")
     }))
   })
 
