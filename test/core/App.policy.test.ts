@@ -1,5 +1,6 @@
 import { App, Host, InvalidOption, Restart, Task, type TaskScope } from "@ambit/core"
 import { assert, describe, it } from "@effect/vitest"
+import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
@@ -239,6 +240,20 @@ describe("an app whose start fails", () => {
       const host = yield* launch(App.layer("sensor", Effect.fail("no broker"), { restart }))
       yield* TestClock.adjust("10 seconds")
       assert.deepStrictEqual(yield* Effect.flip(Fiber.join(host)), "no broker")
+    }))
+
+  it.effect("since a task of it has failed is judged by what that has failed with", () =>
+    Effect.gen(function*() {
+      const seen: Array<unknown> = []
+      const decide = (failure: Cause.Fail<unknown> | Cause.Die) => {
+        seen.push(failure._tag === "Fail" ? failure.error : failure.defect)
+        return "giveUp" as const
+      }
+      const start = Effect.andThen(Task.spawn(failAfter(1), "work", { onFailure: "stopApp" }), Effect.sleep("3 seconds"))
+      const host = yield* launch(App.layer("sensor", start, { restart: Restart.permanent({ decide }) }))
+      yield* TestClock.adjust("1 minute")
+      assert.isDefined(host.pollUnsafe())
+      assert.deepStrictEqual(seen, ["broken"])
     }))
 
   it.effect("by an error that cannot be mended is not tried again", () =>

@@ -27,7 +27,8 @@ import {
   start,
   stop,
   waitFor,
-  withDependents
+  withDependents,
+  withoutInterrupts
 } from "./app.ts"
 import { now } from "./clock.ts"
 import { broken, type Next, type Restarter } from "./restart.ts"
@@ -279,11 +280,16 @@ const sayStays = (app: AppImpl, cause: Cause.Cause<unknown>): void => {
 }
 
 /** What its policy says; one that throws is one that gives up. */
-const nextOf = (app: AppImpl, restarter: Restarter, { exit, took }: Failed): Effect.Effect<Next> =>
-  Effect.catchCause(restarter.next(exit, took), (cause) => {
-    say(app.context, "Error", `The restart policy of app ${app.path} failed`, { app: app.path }, cause)
+const nextOf = (app: AppImpl, restarter: Restarter, { exit, took }: Failed): Effect.Effect<Next> => {
+  const { phase } = app
+  // A start that one of its tasks has stopped tells of the stop alone.
+  const cause = phase._tag === "Stopped" ? phase.failure : undefined
+  const failed = cause === undefined ? exit : Exit.failCause(withoutInterrupts(cause))
+  return Effect.catchCause(restarter.next(failed, took), (defect) => {
+    say(app.context, "Error", `The restart policy of app ${app.path} failed`, { app: app.path }, defect)
     return Effect.succeed(broken)
   })
+}
 
 /** Waits, and gives others their turn where there is nothing to wait for. */
 const pause = ({ clock }: AppImpl, delay: number): Effect.Effect<void> =>
