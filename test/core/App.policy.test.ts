@@ -142,6 +142,20 @@ describe("an app that fails", () => {
       ])
     }))
 
+  it.effect("is not the end of a host that stops when all foreground work is done", () =>
+    Effect.gen(function*() {
+      const work = inTurn(failAfter(1), failAfter(1), Effect.sleep("1 second"))
+      let ends = 0
+      const spawned = Effect.andThen(work, Effect.sync(() => ends++)).pipe(
+        Task.spawn("work", { kind: "foreground", onFailure: "stopApp" })
+      )
+      const host = yield* Effect.forkChild(
+        Host.launch(App.layer("import", spawned, { restart: policy }), { stopWhenIdle: true })
+      )
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual([(yield* Fiber.join(host)).reason, ends], ["all foreground work is done", 1])
+    }))
+
   it.effect("without a policy stays down", () =>
     Effect.gen(function*() {
       const { log, start } = makeLog()

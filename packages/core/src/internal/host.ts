@@ -426,9 +426,18 @@ const whenBuilt = (host: HostImpl, build: Fiber.Fiber<unknown, unknown>): Effect
     host.changed()
   })
 
+/** An app that is about to start again has its foreground work before it. */
+const untilIdle = (host: HostImpl): Effect.Effect<void> =>
+  Effect.flatMap(awaitQuiet(host.root, false), () => {
+    for (const { restart } of host.apps.values()) {
+      if (restart !== undefined) return Effect.andThen(Deferred.await(restart.done), untilIdle(host))
+    }
+    return Effect.void
+  })
+
 const untilStop = (host: HostImpl, settings: HostSettings): Effect.Effect<StopRequest> =>
   settings.stopWhenIdle
-    ? Effect.as(awaitQuiet(host.root, false), {
+    ? Effect.as(untilIdle(host), {
       reason: "all foreground work is done",
       exitCode: undefined,
       failed: false
