@@ -1,4 +1,4 @@
-import { App, Blocking, BlockingFunction, Bus, Host, InvalidOption, Job, Task, TaskScope } from "@ambit/core"
+import { App, Blocking, BlockingFunction, Bus, Host, InvalidOption, Job, Restart, Task, TaskScope } from "@ambit/core"
 import { assert, describe, it } from "@effect/vitest"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -8,6 +8,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
+import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import { TestClock } from "effect/testing"
@@ -879,6 +880,17 @@ describe("Bus.taskEnded", () => {
       yield* TestClock.adjust("10 seconds")
       yield* poll.interrupt()
       assert.deepStrictEqual(log, ["app/poll interrupted"])
+    }).pipe(provided))
+
+  it.effect("tells of the end of a task that was started again, without the error of a run before", () =>
+    Effect.gen(function*() {
+      const log: Array<string> = []
+      yield* Bus.on(Bus.taskEnded, endings(log))
+      let runs = 0
+      const work = Effect.suspend(() => ++runs === 1 ? Effect.fail("no broker") : Effect.void)
+      yield* Task.spawn(work, "sync", { restart: Restart.transient({ schedule: Schedule.spaced("1 second") }) })
+      yield* TestClock.adjust("10 seconds")
+      assert.deepStrictEqual(log, ["app/sync completed"])
     }).pipe(provided))
 
   it.effect("tells when each of several tasks ends, all of which have started (F1, F2)", () =>

@@ -82,6 +82,7 @@ export class Ends {
         return
       }
       // What a run failed with is not what its task ends with.
+      case "Restarting":
       case "RunEnded": {
         this.causes.delete(event.path)
         return
