@@ -803,6 +803,18 @@ describe("maxTasks", () => {
       ])
     }).pipe(Effect.provide(limited({ atOnce: 2, queue: 1 }))))
 
+  it.effect("and the names together: of a name no more wait than its queue says, however they were spawned", () =>
+    Effect.gen(function*() {
+      const self = yield* TaskScope.make("app", { maxTasks: { atOnce: 1, queue: 10 } })
+      const spawn = (options?: Task.SpawnOptions) => Effect.exit(TaskScope.spawn(self, Effect.never, "send", options))
+      const first = yield* TaskScope.spawn(self, Effect.never, "first")
+      const tags = [(yield* spawn())._tag, (yield* spawn(queue(1)))._tag, (yield* spawn(queue(2)))._tag]
+      yield* first.interrupt()
+      yield* TestClock.adjust(0)
+      for (const n of [1, 2]) tags.push((yield* spawn(queue(n)))._tag)
+      assert.deepStrictEqual(tags, ["Success", "Failure", "Success", "Failure", "Success"])
+    }).pipe(Effect.scoped, Effect.provide(makeRecorder().layer)))
+
   it.effect("gives the place of what is replaced to nobody else, also when that ends at once", () =>
     Effect.gen(function*() {
       const old = yield* Task.spawn(Effect.never, "poll")

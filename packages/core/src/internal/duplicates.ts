@@ -302,6 +302,8 @@ const findOthers = (gate: Gate, name: string): void => {
     entry.kind = "named"
     gate.entries.set(task, entry)
     joinLine(entry)
+    // It waits for a place, and was counted without a line.
+    if (entry.waits) entry.line!.waiting++
   }
 }
 
