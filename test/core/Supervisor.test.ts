@@ -167,6 +167,27 @@ describe("strategies", () => {
       }).pipe(Effect.provide(inScope), Effect.provide(layer))
     }))
 
+  it.effect("what was left and ends at last does not hide where the new run is", () =>
+    Effect.gen(function*() {
+      const { member } = makeLog()
+      let runs = 0
+      const stubborn = Effect.suspend(() =>
+        Effect.uninterruptible(Effect.sleep(++runs === 1 ? "20 seconds" : "1 hour")).pipe(Effect.withSpan("here"))
+      )
+      const scope = yield* TaskScope.make("app")
+      const group = Supervisor.group([
+        member("a", Effect.suspend(() => runs === 0 ? failAfter(5) : Effect.never)),
+        member("b", stubborn, { restart: everySecond, stopWithin: "2 seconds" })
+      ], { strategy: "oneForAll" })
+      yield* TaskScope.spawn(scope, group, "group")
+      yield* TestClock.adjust("30 seconds")
+      assert.strictEqual(runs, 2)
+      const close = yield* Effect.forkChild(TaskScope.close(scope))
+      yield* TestClock.adjust("30 seconds")
+      const line = (yield* Fiber.join(close)).tasks.find(({ path }) => path === "app/group/b")
+      assert.match(line?.place ?? "", /here/)
+    }).pipe(Effect.scoped, Effect.provide(makeRecorder().layer)))
+
   it.effect("a member that has ended for good starts again with the others, a temporary one does not", () =>
     Effect.gen(function*() {
       const { log, member } = makeLog()

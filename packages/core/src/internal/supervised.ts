@@ -71,7 +71,8 @@ const ownRun = <A, E, R>(
     const end = (exit: Exit.Exit<A, E>) => {
       const ended = Effect.succeed({ exit, took: now(clock) - startedAt })
       leaveQueue = inTurn(clock, () => {
-        standsFor.delete(caller)
+        // A run that was left behind may end when the next one has begun.
+        if (standsFor.get(caller) === run) standsFor.delete(caller)
         resume(ended)
       })
     }
