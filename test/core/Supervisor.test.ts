@@ -188,6 +188,38 @@ describe("strategies", () => {
       assert.match(line?.place ?? "", /here/)
     }).pipe(Effect.scoped, Effect.provide(makeRecorder().layer)))
 
+  it.effect("who was stopped by hand and does not end holds up no others", () =>
+    Effect.gen(function*() {
+      for (const at of [5, 11]) {
+        const { log, member, note } = makeLog()
+        const from = (yield* Clock.currentTimeMillis) / 1000
+        const scope = yield* TaskScope.make("app")
+        let begun = 0
+        const stubborn = Effect.suspend(() =>
+          ++begun === 1 ? Effect.uninterruptible(Effect.andThen(Effect.sleep("1 minute"), note("ends"))) : Effect.never
+        )
+        const group = Supervisor.group([
+          member("a", Effect.suspend(() => begun === 0 ? failAfter(10) : Effect.never)),
+          member("b", stubborn, { restart: everySecond, stopWithin: "4 seconds" })
+        ], { strategy: "oneForAll" })
+        yield* TaskScope.spawn(scope, group, "group")
+        yield* TestClock.adjust(at * 1000)
+        const task = (yield* TaskScope.tasks(scope)).find(({ path }) => path === "app/group/b")!
+        const stopped = yield* Effect.forkChild(task.interrupt("by hand"))
+        yield* TestClock.adjust((70 - at) * 1000)
+        assert.deepStrictEqual(
+          log,
+          [`+a ${from}`, `+b ${from}`, `+a ${from + 14}`, `+b ${from + 14}`, `ends ${from + 60}`, `-b ${from + 60}`]
+        )
+        assert.deepStrictEqual(
+          linesOf((yield* TaskScope.tasks(scope)).map(({ path, status }) => [path, status._tag])),
+          ["app/group Running", "app/group/a Running", "app/group/b#2 Running"]
+        )
+        assert.strictEqual(yield* Fiber.join(stopped), false)
+        yield* TaskScope.close(scope)
+      }
+    }).pipe(Effect.scoped, Effect.provide(makeRecorder().layer)))
+
   it.effect("a member that has ended for good starts again with the others, a temporary one does not", () =>
     Effect.gen(function*() {
       const { log, member } = makeLog()

@@ -70,6 +70,8 @@ interface Member {
   /** Milliseconds for a run that was asked to end. */
   readonly stopWithin: number
   state: MemberState
+  /** The newest one; one before it may have been given up. */
+  task: TaskImpl | undefined
   restarter: Restarter | undefined
   run: Run | undefined
   /** Whether its run was asked to end, so that it can start with others. */
@@ -168,6 +170,7 @@ const memberOf = (scope: ScopeImpl, child: Child<unknown>, index: number): Resul
       supervision: { restarts: 0, waiting: undefined, last: undefined },
       stopWithin: settings.stopWithin ?? scope.stopWithin,
       state: over,
+      task: undefined,
       restarter: undefined,
       run: undefined,
       recalled: false,
@@ -246,9 +249,12 @@ const start = (group: GroupImpl, member: Member): void => {
   const governor = (task: TaskImpl): Governor => governorOf(group, member, task)
   const run = withinLimit(effect as Effect.Effect<unknown, unknown>, limit)
   const task = spawn(scope, context, supervised(run, governor), name, options)
+  if (!(task instanceof TaskImpl)) return leave(group, member)
+  member.task = task as TaskImpl
   // After the end of the task is booked, for its failure is not to be taken for one of a group that is over.
-  if (task instanceof TaskImpl) task.fiber.addObserver(() => leave(group, member))
-  else leave(group, member)
+  task.fiber.addObserver(() => {
+    if (member.task === task) leave(group, member)
+  })
 }
 
 // -----------------------------------------------------------------------------
@@ -350,12 +356,14 @@ const endRun = (group: GroupImpl, member: Member, run: Run): void => {
   run.fiber.addObserver(() => timer.interruptUnsafe())
   timer.addObserver((exit) => {
     if (Exit.isFailure(exit) || group.over) return
-    const path = `${group.scope.path}/${member.child.name}`
+    const { path, phase } = member.task!
     const text = `Task ${path} did not stop within ${
       formatMillis(stopWithin)
     }, and its group starts again without waiting`
     say(context, "Warn", text, { task: path })
-    run.leave()
+    // A task that somebody has stopped by itself ends with its run, or was given up.
+    if (phase._tag === "Running") run.leave()
+    else leave(group, member)
   })
 }
 
