@@ -470,6 +470,20 @@ describe("a group is an effect", () => {
       assert.deepStrictEqual(log, ["+a 0", "+b 0", "+c 0", "-a 3.5", "-b 3.5"])
     }).pipe(Effect.provide(inScope)))
 
+  it.effect("a stop of an app while a round waits ends it at once, and no drain waits for a foreground group", () =>
+    Effect.gen(function*() {
+      const { log, member } = makeLog()
+      const group = Supervisor.group([member("a", failAfter(10)), member("b", Effect.never)], { strategy: "oneForAll" })
+      const start = Effect.gen(function*() {
+        yield* Task.spawn(group, "group", { kind: "foreground" })
+        yield* Task.after(Host.requestStop("enough"), "stopper", "10500 millis")
+      })
+      const host = yield* Effect.forkChild(Host.launch(App.layer("etl", start)))
+      yield* TestClock.adjust("1 minute")
+      const report = yield* Fiber.join(host)
+      assert.deepStrictEqual([log, report.took], [["+a 0", "+b 0", "-b 10"], 0])
+    }))
+
   it.effect("a stop while a round waits ends it", () =>
     Effect.gen(function*() {
       const { log, member } = makeLog()

@@ -43,7 +43,7 @@ import {
 import { say } from "./say.ts"
 import { shown } from "./shown.ts"
 import { settingsOf, spawn } from "./spawn.ts"
-import { CurrentScope, CurrentTask, type ScopeImpl, type Supervision, TaskImpl } from "./state.ts"
+import { CurrentScope, CurrentTask, refusingScope, type ScopeImpl, type Supervision, TaskImpl } from "./state.ts"
 import { countRestart, type Decision, type Governor, pause, type Run, supervised } from "./supervised.ts"
 import { interruptQuietly } from "./timeLimit.ts"
 
@@ -389,10 +389,11 @@ const isReady = ({ state }: Member): boolean => state._tag === "Held" || state._
 const look = (group: GroupImpl): void => {
   if (group.over || !group.begun) return
   const { round } = group
-  if (round === undefined) {
-    if (group.members.every(({ state }) => state._tag === "Over")) endGroup(group, Exit.void)
-    return
+  if (group.members.every(({ state }) => state._tag === "Over")) {
+    // Once a stop is announced, nothing is started again.
+    if (round === undefined || refusingScope(group.scope, true) !== undefined) return endGroup(group, Exit.void)
   }
+  if (round === undefined) return
   if (round.timer !== undefined || ![...round.members].every(isReady)) return
   group.round = undefined
   for (const member of group.members) {
