@@ -263,7 +263,10 @@ describe("an app whose start fails", () => {
         seen.push(failure._tag === "Fail" ? failure.error : failure.defect)
         return "giveUp" as const
       }
-      const start = Effect.andThen(Task.spawn(failAfter(1), "work", { onFailure: "stopApp" }), Effect.sleep("3 seconds"))
+      const start = Effect.andThen(
+        Task.spawn(failAfter(1), "work", { onFailure: "stopApp" }),
+        Effect.sleep("3 seconds")
+      )
       const host = yield* launch(App.layer("sensor", start, { restart: Restart.permanent({ decide }) }))
       yield* TestClock.adjust("1 minute")
       assert.isDefined(host.pollUnsafe())
@@ -352,6 +355,26 @@ describe("the budget", () => {
       yield* Fiber.join(host)
       const { apps, live } = yield* Deferred.await(health)
       assert.deepStrictEqual([apps["host/sensor"], live], ["failed", false])
+    }))
+
+  it.effect("is said with what its last start has failed with", () =>
+    Effect.gen(function*() {
+      const { layer, records } = makeRecorder()
+      yield* Effect.gen(function*() {
+        const { start } = makeLog()
+        const restart = Restart.permanent({
+          schedule: everySecond,
+          decide: (failure) => failure._tag === "Fail" && failure.error === "no broker" ? "giveUp" : "restart"
+        })
+        const host = yield* launch(Layer.mergeAll(
+          App.layer("sensor", inTurn(start("sensor", failAfter(1)), Effect.fail("no broker")), { restart }),
+          looker(20, Effect.void)
+        ))
+        yield* TestClock.adjust("20 seconds")
+        yield* Fiber.join(host)
+      }).pipe(Effect.provide(layer))
+      const line = records.find(({ message }) => message.includes("is not started again"))
+      assert.deepStrictEqual(line?.cause.reasons.map((reason) => reason._tag === "Fail" && reason.error), ["no broker"])
     }))
 
   it.effect("R2: being ready gives it back only when the app has stayed so", () =>

@@ -241,7 +241,7 @@ const recover = (
       const next = yield* nextOf(app, restarter, last)
       if (isOff()) break
       if (next._tag !== "Again") {
-        giveUp(app, next, first)
+        giveUp(app, next, last, first)
         break
       }
       tellRestart(app, next, last)
@@ -302,25 +302,39 @@ const restartsOf = ({ path }: AppImpl) =>
     incremental: true
   })
 
+/** What has failed in a start; what has failed in a task is in the log by now. */
+const untoldOf = ({ exit, reason }: Failed): Cause.Cause<unknown> | undefined =>
+  reason === undefined && Exit.isFailure(exit) ? exit.cause : undefined
+
 const tellRestart = (
   app: AppImpl,
   { cycle, delay }: Extract<Next, { readonly _tag: "Again" }>,
-  { exit, reason, took }: Failed
+  failed: Failed
 ): void => {
+  const { reason, took } = failed
   const { context, parent, path } = app
   const restart = app.restarts + 1
   const what = reason === undefined ? "failed to start" : `failed ${formatMillis(took)} after it was ready (${reason})`
   const when = delay === 0 ? "at once" : `in ${formatMillis(delay)}`
   const which = cycle === undefined ? `restart ${restart}` : `restart ${restart}, after cool-down ${cycle}`
   const used = cycle === undefined ? "" : "it has used up its restarts, and "
-  // What has failed in a task is in the log by now.
-  const cause = reason === undefined && Exit.isFailure(exit) ? exit.cause : undefined
-  say(context, "Error", `App ${path} ${what}; ${used}it starts again ${when} (${which})`, { app: path }, cause)
+  say(
+    context,
+    "Error",
+    `App ${path} ${what}; ${used}it starts again ${when} (${which})`,
+    { app: path },
+    untoldOf(failed)
+  )
   if (parent !== undefined && listened(parent)) emit(parent, { _tag: "AppRestarting", path, restart, delay })
 }
 
 /** Its policy does not start it again. */
-const giveUp = (app: AppImpl, next: Exclude<Next, { readonly _tag: "Again" }>, first: boolean): void => {
+const giveUp = (
+  app: AppImpl,
+  next: Exclude<Next, { readonly _tag: "Again" }>,
+  failed: Failed,
+  first: boolean
+): void => {
   const { host, path, phase } = app
   if (next._tag === "Done" || phase._tag !== "Stopped" || phase.failure === undefined) return
   move(app, { _tag: "Failed", error: Cause.squash(phase.failure), report: phase.report }, app.parent)
@@ -328,7 +342,7 @@ const giveUp = (app: AppImpl, next: Exclude<Next, { readonly _tag: "Again" }>, f
   const stopsHost = next.last === "stopHost" && host !== undefined && !first
   const problem = next.exhausted?.message ?? `${path} is not started again: ${next.why ?? "its policy is temporary"}`
   const consequence = first ? "its layer fails" : stopsHost ? "the host stops" : "it stays down"
-  say(app.context, "Error", `App ${problem}; ${consequence}`, { app: path })
+  say(app.context, "Error", `App ${problem}; ${consequence}`, { app: path }, first ? undefined : untoldOf(failed))
   if (!stopsHost) return
   const reason = `app ${path} ${next.exhausted === undefined ? "failed" : "has used up its restarts"}`
   host.requestStop({ reason, exitCode: undefined, failed: true })
