@@ -5,10 +5,14 @@
  * Invariants
  * - Who comes first goes first.
  * - Nobody waits while there is time left in this turn.
+ * - Who throws keeps nobody from going on. (Restart.test.ts)
  */
+import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { isVirtual, realNow } from "./clock.ts"
+import { say } from "./say.ts"
 
 /** Milliseconds of work in one turn; the pause between two lets timers and sockets have theirs. */
 const turnMillis = 4
@@ -27,13 +31,22 @@ let begin: number | undefined
 
 const isTime = (millis: number): boolean => realNow() - (begin ??= realNow()) < millis
 
+// A task that goes on may end, and an exit observer that somebody has put on its fiber may throw. The others go on.
+const pass = (entry: Entry): void => {
+  try {
+    entry.pass()
+  } catch (defect) {
+    say(Context.empty(), "Error", "An exit observer on the fiber of a task threw", {}, Cause.die(defect))
+  }
+}
+
 const nextTurn = (): void => {
   Effect.runFork(Effect.yieldNow).addObserver(() => {
     begin = undefined
     let passed = 0
     while (passed < waiting.length && isTime(turnMillis)) {
       const entry = waiting[passed++]!
-      if (!entry.gone) entry.pass()
+      if (!entry.gone) pass(entry)
     }
     waiting = waiting.slice(passed)
     if (begin !== undefined) nextTurn()
