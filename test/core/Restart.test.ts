@@ -558,6 +558,17 @@ describe("it is visible", () => {
       ])
     }))
 
+  it.effect("what else the last run has failed with is in the failure of the task", () =>
+    Effect.gen(function*() {
+      const restart = Restart.permanent<string>({ schedule: Schedule.recurs(1), onExhausted: "giveUp" })
+      const work = Effect.ensuring(Effect.fail("no broker"), Effect.die("no disk"))
+      const task = yield* Task.spawn(work, "poll", { restart, onFailure: "ignore" })
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(exhaustedOf(task).cause, "no broker")
+      const reasons = errorOf(task)?.reasons.map((reason) => reason._tag === "Die" ? reason.defect : reason._tag)
+      assert.deepStrictEqual(reasons, ["Fail", "no disk"])
+    }).pipe(Effect.provide(inScope)))
+
   it.effect("in the status, the tree, the events and the metrics", () =>
     Effect.gen(function*() {
       const { effect } = makeFlaky(fails)

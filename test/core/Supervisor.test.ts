@@ -336,6 +336,26 @@ describe("the budget of a group", () => {
       )
     }))
 
+  it.effect("and so is a defect of the clean-up after it", () =>
+    Effect.gen(function*() {
+      for (const budget of [undefined, { restarts: 1, within: "1 hour" } as const]) {
+        const { member } = makeLog()
+        const restart = Restart.permanent({ schedule: Schedule.spaced("1 second"), budget })
+        const group = Supervisor.group(
+          [member("a", Effect.ensuring(Effect.fail("no broker"), Effect.die("no disk")), { restart })],
+          { budget: { restarts: budget === undefined ? 1 : 2, within: "1 hour" } }
+        )
+        const task = yield* Task.spawn(group, "group", { onFailure: "ignore" })
+        yield* TestClock.adjust("1 minute")
+        const exit = yield* task.await
+        const reasons = Exit.isFailure(exit) ? exit.cause.reasons : []
+        assert.deepStrictEqual(reasons.map((reason) => reason._tag === "Die" ? reason.defect : reason._tag), [
+          "Fail",
+          "no disk"
+        ])
+      }
+    }).pipe(Effect.provide(inScope), Effect.provide(makeRecorder().layer)))
+
   it.effect("a member with a budget of its own escalates to the group, unless it says otherwise", () =>
     Effect.gen(function*() {
       for (const onExhausted of [undefined, "giveUp"] as const) {

@@ -11,6 +11,7 @@
  * - A failure takes one restart from the budget of the group, however many members start again. (Supervisor.test.ts)
  * - A group ends when all members are over, when its budget is used up, or when its scope begins to stop. (Supervisor.test.ts)
  */
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -28,6 +29,7 @@ import { runLimitOf, withinLimit } from "./limitedTask.ts"
 import { makeScope } from "./makeScope.ts"
 import { checkName, joinPath } from "./names.ts"
 import {
+  causeOf,
   checkBudget,
   checkRestart,
   defaultBudget,
@@ -77,7 +79,7 @@ interface Member {
   /** Whether its run was asked to end, so that it can start with others. */
   recalled: boolean
   /** What the group fails with when the task of the member has ended. */
-  exhausted: RestartExhausted | undefined
+  exhausted: Cause.Cause<RestartExhausted> | undefined
 }
 
 interface Round {
@@ -250,7 +252,7 @@ const start = (group: GroupImpl, member: Member): void => {
   const run = withinLimit(effect as Effect.Effect<unknown, unknown>, limit)
   const task = spawn(scope, context, supervised(run, governor), name, options)
   if (!(task instanceof TaskImpl)) return leave(group, member)
-  member.task = task as TaskImpl
+  member.task = task
   // After the end of the task is booked, for its failure is not to be taken for one of a group that is over.
   task.fiber.addObserver(() => {
     if (member.task === task) leave(group, member)
@@ -295,13 +297,16 @@ const decide = (
     case "Done":
       return next
     case "Last":
-      if (next.last === "escalate") member.exhausted = next.exhausted
+      if (next.last === "escalate" && next.exhausted !== undefined) {
+        member.exhausted = groupCauseOf(next.exhausted, exit)
+      }
       return next
     case "Again": {
       const { window } = group
       if (!window.take(now(group.scope.clock))) {
-        member.exhausted = exhaustedBy(task.path, exit, window.budget, group.scope.path)
-        return usedUp("escalate", member.exhausted)
+        const exhausted = exhaustedBy(task.path, exit, window.budget, group.scope.path)
+        member.exhausted = groupCauseOf(exhausted, exit)
+        return usedUp("escalate", exhausted)
       }
       if (group.strategy === "oneForOne") member.state = waiting
       else joinRound(group, member, next.delay)
@@ -310,11 +315,20 @@ const decide = (
   }
 }
 
+// A group has no errors of its members, but their defects.
+const groupCauseOf = (
+  exhausted: RestartExhausted,
+  exit: Exit.Exit<unknown, unknown>
+): Cause.Cause<RestartExhausted> => {
+  const defects = causeOf(exhausted, exit).reasons.filter(Cause.isDieReason)
+  return Cause.combine(Cause.fail(exhausted), Cause.fromReasons<never>(defects))
+}
+
 /** The task of a member has ended. */
 const leave = (group: GroupImpl, member: Member): void => {
   member.state = over
   if (member.exhausted === undefined) look(group)
-  else endGroup(group, Exit.fail(member.exhausted))
+  else endGroup(group, Exit.failCause(member.exhausted))
 }
 
 // -----------------------------------------------------------------------------

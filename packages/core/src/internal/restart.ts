@@ -20,7 +20,7 @@ import type { TimeLimitExceeded } from "../TimeLimitExceeded.ts"
 import { now } from "./clock.ts"
 import { checkDelay, checkLimit, checkPeriod } from "./limit.ts"
 import { shown } from "./shown.ts"
-import { failuresOf } from "./told.ts"
+import { errorOf, failuresOf } from "./told.ts"
 
 export const RestartTypeId = "~@ambit/core/Restart"
 
@@ -376,3 +376,12 @@ export const exhaustedBy = (
     ...(budget === undefined ? {} : budget),
     ...(Exit.isSuccess(exit) ? {} : { cause: Cause.squash(exit.cause) })
   })
+
+/** What is used up as the failure of whom it was for, with all that the last run has failed with beside its cause. */
+export const causeOf = <E>(
+  exhausted: RestartExhausted,
+  exit: Exit.Exit<unknown, E>
+): Cause.Cause<E | RestartExhausted> => {
+  const others = Exit.isSuccess(exit) ? [] : failuresOf(exit.cause).filter((one) => errorOf(one) !== exhausted.cause)
+  return Cause.fromReasons<E | RestartExhausted>([Cause.makeFailReason(exhausted), ...others])
+}

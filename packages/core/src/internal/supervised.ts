@@ -18,7 +18,7 @@ import type { OnFailure, RestartReason } from "../Task.ts"
 import { now } from "./clock.ts"
 import { sayFailure, tellFailure } from "./endTask.ts"
 import { standsFor } from "./place.ts"
-import { endOf, type Last, type Next } from "./restart.ts"
+import { causeOf, endOf, type Last, type Next } from "./restart.ts"
 import { until } from "./runs.ts"
 import { emit, listened, say } from "./say.ts"
 import { CurrentTask, refusingScope, type Supervision, type TaskImpl } from "./state.ts"
@@ -141,7 +141,7 @@ export const supervised = <A, E, R>(
             age: took,
             why
           }
-          return exhausted === undefined ? exit : Effect.fail(exhausted)
+          return exhausted === undefined ? exit : Effect.failCause(causeOf(exhausted, exit))
         }
         case "Again":
           tellRestart(task, decision, exit, took, context)
