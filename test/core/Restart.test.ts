@@ -2,6 +2,7 @@ import {
   App,
   Host,
   InvalidOption,
+  Job,
   Restart,
   RestartExhausted,
   ShutdownReport,
@@ -556,6 +557,28 @@ describe("it is visible", () => {
         "Task app/poll returned , but it is permanent; it starts again in 1.0 s (restart 3)",
         "Task app/poll interrupted itself , but it is permanent; it starts again in 1.0 s (restart 4)"
       ])
+    }))
+
+  it.effect("F5: also when a job of the task has said the failure, which is not said twice", () =>
+    Effect.gen(function*() {
+      const { layer, records } = makeRecorder()
+      const job = Job.effect("fetch", () => Effect.fail("no broker"))
+      yield* Effect.gen(function*() {
+        yield* Task.spawn(Job.run(job)(), "poll", { restart: Restart.transient({ schedule: Schedule.recurs(1) }) })
+        yield* TestClock.adjust("1 second")
+      }).pipe(Effect.provide(inScope), Effect.provide(layer))
+      const restarts = records.filter(({ message }) => message.includes("starts again"))
+      assert.deepStrictEqual(
+        restarts.map(({ level, message }) => [level, message]),
+        [
+          ["Warn", "Task app/poll failed after 0 ms; it starts again at once (restart 1)"],
+          [
+            "Warn",
+            "Task app/poll failed after 0 ms; it has used up its restarts, and it starts again in 5m (restart 2, after cool-down 1)"
+          ]
+        ]
+      )
+      assert.strictEqual(linesAt(records, "Error").filter((line) => line.includes("Job fetch failed")).length, 2)
     }))
 
   it.effect("what else the last run has failed with is in the failure of the task", () =>

@@ -147,7 +147,9 @@ export const sayFailure = (
   cause: Cause.Cause<unknown>,
   millis: number,
   consequence: string,
-  context: Context.Context<never>
+  context: Context.Context<never>,
+  /** Whether the consequence is news, too. */
+  news = false
 ): void => {
   const path = task.path
   const age = formatMillis(millis)
@@ -165,17 +167,18 @@ export const sayFailure = (
     )
   }
   const failures = failuresOf(cause)
-  // What a job of the task has said is not said twice.
-  const quiet = ignored || failures.every((failure) => wasToldIn(task, failure))
+  // What a job of the task has said is not said twice, but what comes of it may be.
+  const told = failures.every((failure) => wasToldIn(task, failure))
+  const quiet = ignored || (told && !news)
   const whose = failures.some((failure) => isTimeout(errorOf(failure)))
     ? " by a timeout of its own code, not by a limit of the task"
     : ""
   say(
     context,
-    quiet ? "Debug" : task.scope.state._tag === "Open" ? "Error" : "Warn",
+    quiet ? "Debug" : task.scope.state._tag === "Open" && !told ? "Error" : "Warn",
     `${what} failed after ${age}${whose}; ${consequence}`,
     { task: path, age, consequence },
-    cause
+    told && news ? undefined : cause
   )
 }
 

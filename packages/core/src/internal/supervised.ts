@@ -210,7 +210,7 @@ const tellRestart = (
   const used = cycle === undefined ? "" : "it has used up its restarts, and "
   const consequence = `${used}it starts again ${when} (${which})`
   if (Exit.isFailure(exit) && end === "failed") {
-    sayFailure(task, `Task ${path}`, exit.cause, took, consequence, context)
+    sayFailure(task, `Task ${path}`, exit.cause, took, consequence, context, true)
     tellFailure(task, exit.cause, context, delay)
   } else {
     const what = end === "returned" ? "returned" : "interrupted itself"
