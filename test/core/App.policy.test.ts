@@ -526,6 +526,39 @@ describe("a start by hand", () => {
     }))
 })
 
+describe("a start by hand of an app that was stopped", () => {
+  it.effect("and that fails says so to each who has asked, and is tried again once", () =>
+    Effect.gen(function*() {
+      const { layer, records } = makeRecorder()
+      const { log, note, start } = makeLog()
+      const tries = inTurn(
+        start("sensor"),
+        Effect.andThen(Effect.andThen(note("try"), Effect.sleep("1 second")), Effect.fail("no broker")),
+        Effect.andThen(note("try"), Effect.fail("no broker")),
+        start("sensor")
+      )
+      const look = Effect.gen(function*() {
+        const app = yield* appAt("host/sensor")
+        yield* App.stop(app)
+        const one = yield* Effect.forkChild(Effect.flip(App.start(app)), { startImmediately: true })
+        const two = yield* Effect.forkChild(Effect.flip(App.start(app)), { startImmediately: true })
+        for (const fiber of [one, two]) assert.strictEqual((yield* Fiber.join(fiber))._tag, "StartFailed")
+        yield* Effect.sleep("1 minute")
+        assert.strictEqual((yield* App.state(app))._tag, "Ready")
+      })
+      yield* Effect.gen(function*() {
+        const host = yield* launch(Layer.mergeAll(App.layer("sensor", tries, { restart: policy }), looker(20, look)))
+        yield* TestClock.adjust("2 minutes")
+        yield* Fiber.join(host)
+      }).pipe(Effect.provide(layer))
+      assert.deepStrictEqual(log.slice(0, 5), ["+sensor 0", "-sensor 20", "try 20", "try 22", "+sensor 23"])
+      assert.deepStrictEqual(linesAt(records, "Error"), [
+        "App host/sensor failed to start; it starts again in 1.0 s (restart 1)",
+        "App host/sensor failed to start; it starts again in 1.0 s (restart 2)"
+      ])
+    }))
+})
+
 describe("a restart by hand", () => {
   it.effect("during the wait of an app that is given up then fails, and so does one of what depends on it", () =>
     Effect.gen(function*() {
@@ -622,6 +655,72 @@ describe("an app on another one that has a policy, too", () => {
       yield* TestClock.adjust("2 minutes")
       yield* Fiber.join(host)
       assert.strictEqual(log.filter((line) => line.startsWith("+sensor")).length, 1)
+    }))
+})
+
+describe("an app that two restarts have at the same time", () => {
+  const soon = Restart.permanent({ schedule: Schedule.spaced("5 seconds"), budget: "none" })
+  const laterOn = Restart.permanent({ schedule: Schedule.spaced("10 seconds"), budget: "none" })
+
+  it.effect("goes on with its own policy when somebody else has started it in its wait, and that has failed", () =>
+    Effect.gen(function*() {
+      const { log, note, start } = makeLog()
+      const Broker = App.layer(
+        "broker",
+        Layer.effect(Connection, Effect.as(start("broker", inTurn(failAfter(2), Effect.never)), 1)),
+        { restart: soon }
+      )
+      const fails = Effect.andThen(note("try"), Effect.fail("no sensor"))
+      const Sensor = App.layer(
+        "sensor",
+        Effect.andThen(Connection, inTurn(start("sensor"), fails, fails, start("sensor"))),
+        { restart: laterOn }
+      )
+      const byHand = Effect.flatMap(appAt("host/sensor"), (app) => Effect.exit(App.start(app)))
+      const look = Effect.andThen(Effect.forkChild(byHand, { startImmediately: true }), Effect.sleep("1 minute"))
+      const host = yield* launch(Layer.mergeAll(Layer.provide(Sensor, Broker), looker(3, look)))
+      yield* TestClock.adjust("2 minutes")
+      yield* Fiber.join(host)
+      assert.deepStrictEqual(log.filter((line) => !line.startsWith("-")), [
+        "+broker 0",
+        "+sensor 0",
+        "+broker 7",
+        "try 7",
+        "try 7",
+        "+sensor 27"
+      ])
+    }))
+
+  it.effect("has what depends on it started again, whichever of them has started it", () =>
+    Effect.gen(function*() {
+      const { log, start } = makeLog()
+      const Link = Context.Service<number>("test/Link")
+      const Broker = App.layer(
+        "broker",
+        Layer.effect(Connection, Effect.as(start("broker", inTurn(failAfter(2), Effect.never)), 1)),
+        { restart: soon }
+      )
+      const work = inTurn(failAfter(1), Effect.never)
+      const middle = Effect.gen(function*() {
+        yield* Connection
+        yield* App.onStop("slow", Effect.sleep("3 seconds"))
+        yield* start("middle", work)
+        return 1
+      })
+      const Middle = App.layer("middle", Layer.effect(Link, middle), { restart: laterOn })
+      const Sensor = App.layer("sensor", Effect.andThen(Effect.service(Link), start("sensor")))
+      const all = Layer.provide(Sensor, Layer.provide(Middle, Broker))
+      const host = yield* launch(Layer.mergeAll(all, looker(60, Effect.void)))
+      yield* TestClock.adjust("2 minutes")
+      yield* Fiber.join(host)
+      assert.deepStrictEqual(log.filter((line) => line.startsWith("+")), [
+        "+broker 0",
+        "+middle 0",
+        "+sensor 0",
+        "+broker 9",
+        "+middle 9",
+        "+sensor 14"
+      ])
     }))
 })
 

@@ -588,7 +588,8 @@ const appOf = (self: App): Effect.Effect<AppImpl, StartFailed> =>
  *
  * `StartFailed`, whatever the reason: the app runs, an app it depends on does
  * not, its layer is closed, its host stops, or its start effect fails, throws or
- * takes too long. Its `cause` is what the start effect ended with.
+ * takes too long. Its `cause` is what the start effect ended with. When an app with a `restart` policy has failed to
+ * start, the policy has it tried again all the same.
  *
  * @see {@link restart} for an app and those that depend on it
  * @category operations

@@ -56,7 +56,9 @@ export const startAgain = (app: AppImpl): Effect.Effect<void, StartFailed> =>
     const { backoff, phase } = app
     if (phase._tag === "Stopping") return refuse(app, "it is stopping. Wait for that with App.stop")
     if (isAlive(app)) return refuse(app, "it runs already. Stop it first")
-    if (backoff === undefined || app.restart === undefined) return startTyped(app)
+    if (backoff === undefined || app.restart === undefined) {
+      return Effect.tapCause(startTyped(app), (cause) => Effect.sync(() => void triesAgain(app, cause)))
+    }
     const { done } = app.restart
     startNow(backoff)
     return Effect.flatMap(Deferred.await(done), () =>
@@ -132,26 +134,38 @@ const leave = (current: Restart, apps: ReadonlyArray<AppImpl>): Effect.Effect<vo
     Deferred.doneUnsafe(current.done, Effect.void)
   })
 
-/** Whether it was stopped by a failure, and not by hand. */
-const hasFailed = ({ phase }: AppImpl): boolean => phase._tag === "Stopped" && phase.failure !== undefined
+/** Why it was stopped, if it has failed and was not stopped by hand. */
+const failureOf = ({ phase }: AppImpl): Cause.Cause<unknown> | undefined =>
+  phase._tag === "Stopped" ? phase.failure : undefined
+
+const hasFailed = (app: AppImpl): boolean => failureOf(app) !== undefined
+
+const begins = ({ phase }: AppImpl): boolean => phase._tag === "Starting" || phase._tag === "Ready"
 
 /** What the end of its host or layer overtakes is not missed. */
 const isOvertaken = (app: AppImpl): boolean =>
   app.gone || (app.parent !== undefined && app.parent.state._tag !== "Open")
 
+/** Whether the policy of an app has it now, whose start has failed. */
+const triesAgain = (app: AppImpl, cause: Cause.Cause<unknown>): boolean => {
+  if (app.restarter === undefined || !hasFailed(app) || isOvertaken(app)) return false
+  // Of two that have started it, the other one may have seen to that.
+  if (app.restart?.waiting.has(app) !== true) {
+    Effect.runForkWith(app.context)(recoverAlone(app, app.restarter, Exit.failCause(cause), false))
+  }
+  return true
+}
+
 const startInOrder = (current: Restart, apps: ReadonlyArray<AppImpl>): Effect.Effect<void> =>
   Effect.gen(function*() {
     for (const next of apps) {
       current.waiting.delete(next)
-      const exit = yield* Effect.exit(startTyped(next))
+      const exit = yield* Effect.exit(Effect.andThen(dependenciesStarted(next), startTyped(next)))
       if (Exit.isSuccess(exit)) continue
       const failure = startFailure(next, exit.cause)
       current.failures.push(failure)
       if (isOvertaken(next)) continue
-      if (next.restarter !== undefined && hasFailed(next)) {
-        Effect.runForkWith(next.context)(recoverAlone(next, next.restarter, Exit.failCause(exit.cause), false))
-        continue
-      }
+      if (triesAgain(next, exit.cause)) continue
       say(next.context, "Error", `${failure.message}; it stays down`, { app: next.path }, exit.cause)
     }
   })
@@ -184,7 +198,8 @@ export const fail = (app: AppImpl, reason: string, cause: Cause.Cause<unknown>):
     (current) =>
       Effect.flatMap(
         recover(app, restarter, { exit: Exit.failCause(cause), took, reason }, current),
-        (exit) => Exit.isSuccess(exit) ? startInOrder(current, order.toReversed().slice(1)) : Effect.void
+        // It may also be that somebody else has started it.
+        () => begins(app) ? startInOrder(current, order.toReversed().slice(1)) : Effect.void
       )
   )
 }
@@ -253,8 +268,15 @@ const recover = (
         dependenciesStarted(app)
       )
       yield* Effect.raceFirst(wait, Deferred.await(backoff.off))
-      // Somebody may have stopped or started it meanwhile.
-      if (isOff() || app.phase !== waiting || isOvertaken(app)) break
+      if (isOff() || isOvertaken(app)) break
+      if (app.phase !== waiting) {
+        // Somebody else has stopped or started it meanwhile. That may have failed, too.
+        const failure = failureOf(app)
+        if (failure === undefined) break
+        app.backoff = undefined
+        last = { exit: Exit.failCause(failure), took: 0, reason: undefined }
+        continue
+      }
       app.backoff = undefined
       app.restarts++
       restartsOf(app).updateUnsafe(1, app.context)
@@ -281,9 +303,8 @@ const sayStays = (app: AppImpl, cause: Cause.Cause<unknown>): void => {
 
 /** What its policy says; one that throws is one that gives up. */
 const nextOf = (app: AppImpl, restarter: Restarter, { exit, took }: Failed): Effect.Effect<Next> => {
-  const { phase } = app
   // A start that one of its tasks has stopped tells of the stop alone.
-  const cause = phase._tag === "Stopped" ? phase.failure : undefined
+  const cause = failureOf(app)
   const failed = cause === undefined ? exit : Exit.failCause(withoutInterrupts(cause))
   return Effect.catchCause(restarter.next(failed, took), (defect) => {
     say(app.context, "Error", `The restart policy of app ${app.path} failed`, { app: app.path }, defect)
