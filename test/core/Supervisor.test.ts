@@ -233,6 +233,42 @@ describe("strategies", () => {
       assert.deepStrictEqual(log, ["+a 0", "+b 0", "+c 0", "+a 11", "+b 11"])
     }).pipe(Effect.provide(inScope)))
 
+  it.effect("and the log names those that start again", () =>
+    Effect.gen(function*() {
+      const { layer, records } = makeRecorder()
+      const { member } = makeLog()
+      const group = Supervisor.group([
+        member("a", failAfter(10)),
+        member("b", Effect.succeed("done"), { restart: untilDone }),
+        member("c", Effect.succeed("done"), { restart: Restart.temporary })
+      ], { strategy: "oneForAll" })
+      yield* Effect.andThen(Task.spawn(group, "group"), TestClock.adjust("12 seconds")).pipe(
+        Effect.provide(inScope),
+        Effect.provide(layer)
+      )
+      assert.deepStrictEqual(linesAt(records, "Warn"), ["Group app/group starts again b together with a"])
+    }))
+
+  it.effect("a member that has not begun when one before it fails begins all the same, for the first time", () =>
+    Effect.gen(function*() {
+      const { log, member } = makeLog()
+      const scope = yield* TaskScope.TaskScope
+      let runs = 0
+      const failsOnce = Effect.suspend(() => ++runs === 1 ? Effect.fail("early") : Effect.never)
+      const group = Supervisor.group([
+        member("a", failsOnce),
+        member("b", Effect.succeed("done"), { restart: Restart.temporary }),
+        member("c", Effect.never)
+      ], { strategy: "oneForAll" })
+      yield* Task.spawn(group, "group")
+      yield* TestClock.adjust("5 seconds")
+      assert.deepStrictEqual(log, ["+a 0", "+a 1", "+b 1", "+c 1"])
+      assert.deepStrictEqual(
+        (yield* TaskScope.tasks(scope)).map(({ path, restarts }) => `${path} ${restarts}`),
+        ["app/group 0", "app/group/a 1", "app/group/c 0"]
+      )
+    }).pipe(Effect.provide(inScope)))
+
   it.effect("a member that fails in its first step while the others begin restarts them as any other", () =>
     Effect.gen(function*() {
       const { log, member } = makeLog()

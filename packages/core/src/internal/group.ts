@@ -72,7 +72,7 @@ interface Member {
   /** Milliseconds for a run that was asked to end. */
   readonly stopWithin: number
   state: MemberState
-  /** The newest one; one before it may have been given up. */
+  /** The newest one; one before it may have been given up. There is none before its first start. */
   task: TaskImpl | undefined
   restarter: Restarter | undefined
   run: Run | undefined
@@ -391,11 +391,15 @@ const hold = (group: GroupImpl, member: Member): Decision => {
 
 const sayRound = (group: GroupImpl, failed: Member, joining: ReadonlyArray<Member>): void => {
   const { context, path } = group.scope
-  const others = joining.filter((member) => member !== failed).map(({ child }) => child.name)
+  const startsAgain = (member: Member) => member.task !== undefined && (member.state._tag !== "Over" || comesBack(member))
+  const others = joining.filter((member) => member !== failed && startsAgain(member)).map(({ child }) => child.name)
   if (others.length === 0) return
   const text = `Group ${path} starts again ${others.join(", ")} together with ${failed.child.name}`
   say(context, "Warn", text, { group: path })
 }
+
+/** Whether it starts with others when it does not run. */
+const comesBack = ({ policy, task }: Member): boolean => policy.kind !== "temporary" || task === undefined
 
 const isReady = ({ state }: Member): boolean => state._tag === "Held" || state._tag === "Over"
 
@@ -416,8 +420,8 @@ const look = (group: GroupImpl): void => {
     if (state._tag === "Held") {
       member.state = running
       Deferred.doneUnsafe(state.go, Exit.void)
-    } else if (member.policy.kind !== "temporary") {
-      countRestart({ name: member.child.name, scope: group.scope }, member.supervision)
+    } else if (comesBack(member)) {
+      if (member.task !== undefined) countRestart({ name: member.child.name, scope: group.scope }, member.supervision)
       start(group, member)
     }
   }
