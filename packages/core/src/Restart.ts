@@ -123,8 +123,8 @@ export const isRestart = (u: unknown): u is Restart => hasProperty(u, RestartTyp
  *
  * **Ordering**
  *
- * A run begins when the one before it has ended, with all that it has forked. One that ends before its first wait leaves the event
- * loop room before it runs again.
+ * A run begins when the one before it has ended, with all that it has forked. Only one that its limit `within` has ended may
+ * still clean up then; see `TimeLimit.within`. One that ends before its first wait leaves the event loop room before it runs again.
  *
  * **Interruption**
  *

@@ -2,7 +2,8 @@
  * A task whose effect is run again: run → turn → decision → wait → turn → run.
  *
  * Invariants
- * - Each run has a fiber of its own, and the next one begins when it has ended with all that it has forked. (Restart.test.ts)
+ * - Each run has a fiber of its own, and the next one begins when it has ended with all that it has forked. What its limit has
+ *   ended is left behind by it. (Restart.test.ts)
  * - Once a stop has begun, nothing is run again. (Restart.test.ts, R5)
  */
 import * as Cause from "effect/Cause"
