@@ -144,6 +144,16 @@ describe("a group", () => {
   })
 })
 
+describe("a value that is told to be a policy", () => {
+  const value: unknown = Restart.transient<"boom">({ decide: () => "giveUp" })
+  const told = Restart.isRestart(value) ? value : undefined
+
+  test("is not one for any error", () => {
+    expect(told).type.toBe<Restart.Restart<never> | undefined>()
+    expect(told).type.not.toBeAssignableTo<Restart.Restart | undefined>()
+  })
+})
+
 describe("an app", () => {
   test("has a policy for whatever fails in it", () => {
     expect(App.layer).type.toBeCallableWith("a", Effect.void, { restart: Restart.permanent() })

@@ -102,12 +102,12 @@ export interface Restart<in E = unknown> {
 }
 
 /**
- * Tells whether a value is a restart policy.
+ * Tells whether a value is a restart policy. Nobody can tell for which errors it is.
  *
  * @category guards
  * @since 0.1.0
  */
-export const isRestart = (u: unknown): u is Restart => hasProperty(u, RestartTypeId)
+export const isRestart = (u: unknown): u is Restart<never> => hasProperty(u, RestartTypeId)
 
 /**
  * The policy of what must always run: it is started again when it fails and also when it returns.
