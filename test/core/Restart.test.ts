@@ -317,6 +317,21 @@ describe("when the budget is used up", () => {
       yield* Fiber.join(host)
     }))
 
+  it.effect("the error counts in words", () =>
+    Effect.gen(function*() {
+      for (const [restarts, words] of [[1, "its 1 restart in 1m"], [2, "its 2 restarts in 1m"]] as const) {
+        const task = yield* Task.spawn(fails, "poll", {
+          restart: Restart.permanent({
+            schedule: everySecond,
+            budget: { restarts, within: "1 minute" },
+            onExhausted: "giveUp"
+          })
+        })
+        yield* TestClock.adjust("10 seconds")
+        assert.include(exhaustedOf(task).message, words)
+      }
+    }).pipe(Effect.provide(inScope)))
+
   it.effect("a schedule that has ended is used up as a budget is", () =>
     Effect.gen(function*() {
       const task = yield* Task.spawn(fails, "poll", {

@@ -52,7 +52,7 @@ export class RestartExhausted
     const whose = group === undefined ? "" : ` of group ${group}`
     const what = restarts === undefined || within === undefined
       ? `the schedule of its restarts has ended${whose}`
-      : `it has used up its ${restarts} restarts in ${formatMillis(within)}${whose}`
+      : `it has used up its ${restarts} ${restarts === 1 ? "restart" : "restarts"} in ${formatMillis(within)}${whose}`
     return `${path} is not started again: ${what}. See its cause, or give it another budget or schedule`
   }
 }

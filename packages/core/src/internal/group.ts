@@ -391,7 +391,8 @@ const hold = (group: GroupImpl, member: Member): Decision => {
 
 const sayRound = (group: GroupImpl, failed: Member, joining: ReadonlyArray<Member>): void => {
   const { context, path } = group.scope
-  const startsAgain = (member: Member) => member.task !== undefined && (member.state._tag !== "Over" || comesBack(member))
+  const startsAgain = (member: Member) =>
+    member.task !== undefined && (member.state._tag !== "Over" || comesBack(member))
   const others = joining.filter((member) => member !== failed && startsAgain(member)).map(({ child }) => child.name)
   if (others.length === 0) return
   const text = `Group ${path} starts again ${others.join(", ")} together with ${failed.child.name}`
