@@ -249,6 +249,30 @@ describe("strategies", () => {
       assert.deepStrictEqual(linesAt(records, "Warn"), ["Group app/group starts again b together with a"])
     }))
 
+  it.effect("a member that fails in its first step when it has started again takes those after it along once more", () =>
+    Effect.gen(function*() {
+      for (const strategy of ["oneForAll", "restForOne"] as const) {
+        const { log, member } = makeLog()
+        const from = (yield* Clock.currentTimeMillis) / 1000
+        let runs = 0
+        const flaky = Effect.suspend(() => ++runs === 1 ? failAfter(5) : runs === 2 ? Effect.fail("early") : Effect.never)
+        const group = Supervisor.group([
+          member("a", Effect.never),
+          member("b", flaky),
+          member("c", Effect.never),
+          member("d", Effect.succeed("done"), { restart: untilDone })
+        ], { strategy })
+        const task = yield* Task.spawn(group, "group")
+        yield* TestClock.adjust("10 seconds")
+        const lines = log.map((line) => line.split(" ")).filter(([name]) => name !== "+a" && name !== "-a")
+        assert.deepStrictEqual(
+          lines.map(([name, at]) => `${name} ${Number(at) - from}`),
+          ["+b 0", "+c 0", "+d 0", "-c 5", "+b 6", "+b 7", "+c 7", "+d 7"]
+        )
+        yield* task.interrupt()
+      }
+    }).pipe(Effect.provide(inScope), Effect.provide(makeRecorder().layer)))
+
   it.effect("a member that has not begun when one before it fails begins all the same, for the first time", () =>
     Effect.gen(function*() {
       const { log, member } = makeLog()

@@ -226,7 +226,7 @@ export const beginGroup = (
     scope.atStop = new Set([() => endGroup(group, Exit.void)])
     for (const member of members) {
       // One before it may have failed by now, and starts again together with it.
-      if (group.round?.members.has(member) !== true) start(group, member)
+      if (!isInRound(group, member)) start(group, member)
     }
     group.begun = true
     look(group)
@@ -399,6 +399,8 @@ const sayRound = (group: GroupImpl, failed: Member, joining: ReadonlyArray<Membe
   say(context, "Warn", text, { group: path })
 }
 
+const isInRound = ({ round }: GroupImpl, member: Member): boolean => round?.members.has(member) === true
+
 /** Whether it starts with others when it does not run. */
 const comesBack = ({ policy, task }: Member): boolean => policy.kind !== "temporary" || task === undefined
 
@@ -416,7 +418,8 @@ const look = (group: GroupImpl): void => {
   if (round.timer !== undefined || ![...round.members].every(isReady)) return
   group.round = undefined
   for (const member of group.members) {
-    if (!round.members.has(member)) continue
+    // One before it may have failed by now, and starts again together with it.
+    if (!round.members.has(member) || isInRound(group, member)) continue
     const { state } = member
     if (state._tag === "Held") {
       member.state = running
