@@ -255,7 +255,9 @@ describe("strategies", () => {
         const { log, member } = makeLog()
         const from = (yield* Clock.currentTimeMillis) / 1000
         let runs = 0
-        const flaky = Effect.suspend(() => ++runs === 1 ? failAfter(5) : runs === 2 ? Effect.fail("early") : Effect.never)
+        const flaky = Effect.suspend(() =>
+          ++runs === 1 ? failAfter(5) : runs === 2 ? Effect.fail("early") : Effect.never
+        )
         const group = Supervisor.group([
           member("a", Effect.never),
           member("b", flaky),
@@ -272,6 +274,36 @@ describe("strategies", () => {
         yield* task.interrupt()
       }
     }).pipe(Effect.provide(inScope), Effect.provide(makeRecorder().layer)))
+
+  it.effect("and without a wait as well", () =>
+    Effect.gen(function*() {
+      for (const strategy of ["oneForAll", "restForOne"] as const) {
+        const { member } = makeLog()
+        const restart = Restart.permanent({ schedule: Schedule.forever, budget: "none" })
+        let runs = 0
+        const flaky = Effect.suspend(() => ++runs === 1 ? failAfter(5) : runs < 5 ? Effect.fail("early") : Effect.never)
+        const begun = { alive: 0 }
+        const counted = Effect.acquireUseRelease(
+          Effect.sync(() => ++begun.alive),
+          () => Effect.never,
+          () => Effect.andThen(runs === 1 ? Effect.sleep("100 millis") : Effect.void, Effect.sync(() => --begun.alive))
+        )
+        const group = Supervisor.group([
+          member("b", flaky, { restart }),
+          member("c", counted, { restart }),
+          member("d", Effect.void, { restart: Restart.transient() })
+        ], { strategy, budget: "none" })
+        const scope = yield* TaskScope.make("app")
+        yield* TaskScope.spawn(scope, group, "group")
+        yield* TestClock.adjust("10 seconds")
+        assert.deepStrictEqual(
+          linesOf((yield* TaskScope.tasks(scope)).map(({ path, status }) => [path, status._tag])),
+          ["app/group Running", "app/group/b Running", "app/group/c Running"]
+        )
+        assert.deepStrictEqual([runs, begun.alive], [5, 1])
+        yield* TaskScope.close(scope)
+      }
+    }).pipe(Effect.scoped, Effect.provide(makeRecorder().layer)))
 
   it.effect("a member that has not begun when one before it fails begins all the same, for the first time", () =>
     Effect.gen(function*() {

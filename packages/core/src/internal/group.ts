@@ -346,13 +346,15 @@ const joinRound = (group: GroupImpl, failed: Member, delay: number): void => {
   sayRound(group, failed, joining)
   round.timer?.interruptUnsafe()
   const left = Math.max(0, Math.ceil(round.due - now(clock) - 1e-4))
-  round.timer = Effect.runForkWith(group.scope.context)(clock.sleep(Duration.millis(left)))
-  round.timer.addObserver((exit) => {
-    if (Exit.isFailure(exit)) return
+  const timer = Effect.runForkWith(group.scope.context)(clock.sleep(Duration.millis(left)))
+  round.timer = timer
+  for (const member of joining) if (member.state._tag === "Running") recall(group, member)
+  // On a virtual clock it may have ended by now, so not before the others were asked.
+  timer.addObserver((exit) => {
+    if (Exit.isFailure(exit) || round.timer !== timer) return
     round.timer = undefined
     look(group)
   })
-  for (const member of joining) if (member.state._tag === "Running") recall(group, member)
 }
 
 /** Asks a run to end, so that its member can start again with others. */
@@ -418,13 +420,13 @@ const look = (group: GroupImpl): void => {
   if (round.timer !== undefined || ![...round.members].every(isReady)) return
   group.round = undefined
   for (const member of group.members) {
-    // One before it may have failed by now, and starts again together with it.
+    // One before it may have failed by now, and starts again together with it, or has already.
     if (!round.members.has(member) || isInRound(group, member)) continue
     const { state } = member
     if (state._tag === "Held") {
       member.state = running
       Deferred.doneUnsafe(state.go, Exit.void)
-    } else if (comesBack(member)) {
+    } else if (state._tag === "Over" && comesBack(member)) {
       if (member.task !== undefined) countRestart({ name: member.child.name, scope: group.scope }, member.supervision)
       start(group, member)
     }
