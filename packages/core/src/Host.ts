@@ -61,8 +61,8 @@ const current: Effect.Effect<HostImpl, never, Host> = Effect.map(Host, (host) =>
  *
  * - `name`: the first part of every path; `"host"` by default.
  * - `stopWithin`: for the whole stop, `hostStop` of the `Limits`, 30 seconds, by default.
- * - `stopWhenIdle`: stop when no foreground task is left; `false` by default, and
- *   the host runs until it is told to stop.
+ * - `stopWhenIdle`: stop when no foreground task is left, and no app is about to
+ *   start again; `false` by default, and the host runs until it is told to stop.
  * - `onReport`: gets the report of every stop, also when the host was interrupted
  *   and `launch` has nobody to return it to. It has half a second, which comes on top of `stopWithin`; what it has not
  *   done by then is given up, and one record says so.
