@@ -7,6 +7,7 @@
  * Invariants
  * - Of an app there is one restart at a time; who comes second gets the same one. (App.restart.test.ts)
  * - A stop that somebody else asks for is never undone by a policy. (App.policy.test.ts)
+ * - Who waits to start does start, or is down and says so; two restarts of one app at once lose nobody. (laws/appPolicies.test.ts)
  */
 import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"

@@ -8,6 +8,7 @@
  *
  * Invariants
  * - Members start in the order of the list, and none before all that start with it have ended or were left. (Supervisor.test.ts)
+ * - Whatever happens in the first step of a member, in its clean-up or by hand, a round goes at last. (laws/groups.test.ts)
  * - A failure takes one restart from the budget of the group, however many members start again. (Supervisor.test.ts)
  * - A group ends when all members are over, when its budget is used up, or when its scope begins to stop. (Supervisor.test.ts)
  */
