@@ -10,7 +10,6 @@ export default defineConfig({
     testTimeout: 30_000,
     // Many of them wait for real processes and threads, so two files at a time are no load for two cores.
     maxWorkers: Math.max(2, availableParallelism() - 1),
-    maxConcurrency: 2,
     include: ["test/**/*.test.ts", "docs/**/*.test.ts"]
   }
 })

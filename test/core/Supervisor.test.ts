@@ -220,17 +220,18 @@ describe("strategies", () => {
       }
     }).pipe(Effect.scoped, Effect.provide(makeRecorder().layer)))
 
-  it.effect("a member that has ended for good starts again with the others, a temporary one does not", () =>
+  it.effect("a member that has ended for good starts again with the others, a temporary one does not, and ends if it runs", () =>
     Effect.gen(function*() {
       const { log, member } = makeLog()
       const group = Supervisor.group([
         member("a", failAfter(10)),
         member("b", Effect.succeed("done"), { restart: untilDone }),
-        member("c", Effect.succeed("done"), { restart: Restart.temporary })
+        member("c", Effect.succeed("done"), { restart: Restart.temporary }),
+        member("d", Effect.never, { restart: Restart.temporary })
       ], { strategy: "oneForAll" })
       yield* Task.spawn(group, "group")
       yield* TestClock.adjust("12 seconds")
-      assert.deepStrictEqual(log, ["+a 0", "+b 0", "+c 0", "+a 11", "+b 11"])
+      assert.deepStrictEqual(log, ["+a 0", "+b 0", "+c 0", "+d 0", "-d 10", "+a 11", "+b 11"])
     }).pipe(Effect.provide(inScope)))
 
   it.effect("and the log names those that start again", () =>

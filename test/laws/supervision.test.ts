@@ -139,7 +139,7 @@ class Model {
       round.members.add(other)
       if (other.state !== "running") continue
       this.stop(other)
-      other.state = "held"
+      other.state = other.spec.kind === "temporary" ? "over" : "held"
     }
   }
 

@@ -63,7 +63,7 @@ const begun: Readonly<Record<string, string>> = {
 /** The good app beside the bad one has done all its clean-up. */
 const goodOne = ["works: hook", "works: task ended", "works: released"]
 
-describe.skipIf(process.platform === "win32")("a host as a process", { timeout: 60_000, concurrent: true }, () => {
+describe.skipIf(process.platform === "win32")("a host as a process", { timeout: 60_000 }, () => {
   for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143], ["SIGHUP", 129]] as const) {
     for (const under of ["NodeHost", "NodeRuntime"] as const) {
       it.live(`under ${under}, stops on ${signal}, and its exit code is ${code} (Q7, Q9)`, () =>
@@ -305,7 +305,7 @@ describe.skipIf(process.platform === "win32")("a host as a process", { timeout: 
     }))
 })
 
-describe.skipIf(process.platform === "win32")("the end of a process", { timeout: 60_000, concurrent: true }, () => {
+describe.skipIf(process.platform === "win32")("the end of a process", { timeout: 60_000 }, () => {
   it.live("waits for nothing that sits in the system, whoever has brought it there", () =>
     Effect.gen(function*() {
       for (
@@ -426,7 +426,7 @@ describe.skipIf(process.platform === "win32")("the end of a process", { timeout:
 
 describe.skipIf(process.platform === "win32")(
   "a process with several hosts",
-  { timeout: 60_000, concurrent: true },
+  { timeout: 60_000 },
   () => {
     it.live("goes on when one of them has stopped by itself", () =>
       Effect.gen(function*() {

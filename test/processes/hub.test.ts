@@ -35,7 +35,7 @@ const rowOf = (text: string, path: string): ReadonlyArray<string> | undefined =>
     cell === path
   )
 
-describe.skipIf(process.platform === "win32")("the hub as a program", { timeout: 30_000, concurrent: true }, () => {
+describe.skipIf(process.platform === "win32")("the hub as a program", { timeout: 30_000 }, () => {
   it("runs on the Node of this workspace", () => {
     assert.isAtLeast(Number(process.versions.node.split(".")[0]), 26)
   })

@@ -109,7 +109,7 @@ export type ChildServices<Member> = Member extends Child<infer R> ? R : never
  * Spawned as `pipeline` in the app `hub/etl`, its members are `hub/etl/pipeline/read` and so on. All begin, one after the
  * other, before `group` waits. When a member is to start again, the strategy says who does with it: these are asked to end, all at
  * the same time, the wait of the policy passes, and they start in the order of the list. Who fails meanwhile joins them. A member
- * that has ended for good starts again with others too, unless it is `Restart.temporary`.
+ * that has ended for good starts again with others too. One that is `Restart.temporary` does not, and ends with them if it runs.
  *
  * **Ordering**
  *

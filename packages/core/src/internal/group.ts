@@ -273,10 +273,10 @@ const governorOf = (group: GroupImpl, member: Member, task: TaskImpl): Governor 
       if (member.recalled) endRun(group, member, run)
     },
     after: (exit, took) => {
-      if (member.recalled) return Effect.sync(() => hold(group, member))
+      if (member.recalled) return Effect.sync(() => endRecalled(group, member))
       return Effect.map(
         restarter.next(exit, took),
-        (next) => member.recalled ? hold(group, member) : decide(group, member, task, exit, next)
+        (next) => member.recalled ? endRecalled(group, member) : decide(group, member, task, exit, next)
       )
     },
     wait: (of, decision) =>
@@ -384,7 +384,10 @@ const endRun = (group: GroupImpl, member: Member, run: Run): void => {
   })
 }
 
-/** Its run has ended as it was asked to. */
+/** Its run has ended as it was asked to. What runs once has had its run. */
+const endRecalled = (group: GroupImpl, member: Member): Decision =>
+  member.policy.kind === "temporary" ? { _tag: "Done" } : hold(group, member)
+
 const hold = (group: GroupImpl, member: Member): Decision => {
   member.recalled = false
   member.state = { _tag: "Held", go: Deferred.makeUnsafe() }
@@ -394,8 +397,7 @@ const hold = (group: GroupImpl, member: Member): Decision => {
 
 const sayRound = (group: GroupImpl, failed: Member, joining: ReadonlyArray<Member>): void => {
   const { context, path } = group.scope
-  const startsAgain = (member: Member) =>
-    member.task !== undefined && (member.state._tag !== "Over" || comesBack(member))
+  const startsAgain = (member: Member) => member.task !== undefined && member.policy.kind !== "temporary"
   const others = joining.filter((member) => member !== failed && startsAgain(member)).map(({ child }) => child.name)
   if (others.length === 0) return
   const text = `Group ${path} starts again ${others.join(", ")} together with ${failed.child.name}`
@@ -428,7 +430,7 @@ const look = (group: GroupImpl): void => {
       member.state = running
       Deferred.doneUnsafe(state.go, Exit.void)
     } else if (state._tag === "Over" && comesBack(member)) {
-      if (member.task !== undefined) countRestart({ name: member.child.name, scope: group.scope }, member.supervision)
+      if (member.task !== undefined) countRestart(group.scope, member.supervision)
       start(group, member)
     }
   }

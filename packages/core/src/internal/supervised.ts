@@ -22,7 +22,7 @@ import { standsFor } from "./place.ts"
 import { causeOf, endOf, type Last, type Next } from "./restart.ts"
 import { until } from "./runs.ts"
 import { emit, listened, say } from "./say.ts"
-import { CurrentTask, refusingScope, type Supervision, type TaskImpl } from "./state.ts"
+import { CurrentTask, refusingScope, type ScopeImpl, type Supervision, type TaskImpl } from "./state.ts"
 import { timedOutIn } from "./timedOut.ts"
 import { cleanUpOf, leaveBody, sayLost } from "./timeLimit.ts"
 import { inTurn, turn } from "./turnstile.ts"
@@ -159,7 +159,7 @@ export const supervised = <A, E, R>(
       return Effect.flatMap(Effect.andThen(governor.wait(task, decision), turn(clock)), () => {
         // A stop that has begun meanwhile has this task among those it interrupts.
         if (refused()) return Effect.interrupt
-        countRestart(task, supervision)
+        countRestart(task.scope, supervision)
         return run
       })
     }
@@ -184,16 +184,17 @@ const policyOf = (task: TaskImpl, last: Last): OnFailure => {
 export const pause = ({ scope }: TaskImpl, { delay }: Again): Effect.Effect<void> =>
   delay === 0 ? Effect.yieldNow : until(scope.clock, delay)
 
-export const countRestart = (of: Pick<TaskImpl, "name" | "scope">, supervision: Supervision): void => {
+export const countRestart = (scope: ScopeImpl, supervision: Supervision): void => {
   supervision.waiting = undefined
   supervision.restarts++
-  restartsOf(of).updateUnsafe(1, of.scope.context)
+  restartsIn(scope).updateUnsafe(1, scope.context)
 }
 
-const restartsOf = ({ name, scope }: Pick<TaskImpl, "name" | "scope">) =>
+// Not of each task: names may come and go, and a series stays.
+const restartsIn = ({ path }: ScopeImpl) =>
   Metric.counter("ambit_task_restarts_total", {
-    description: "Restarts of the tasks of one name",
-    attributes: { scope: scope.path, task: name },
+    description: "Restarts of the tasks of a scope",
+    attributes: { scope: path },
     incremental: true
   })
 
