@@ -754,9 +754,9 @@ describe("under the live clock", () => {
   it.live("a host starts, waits and stops in real time", () =>
     Effect.gen(function*() {
       const work = Task.spawn(Effect.sleep("20 millis"), "copy", { kind: "foreground" })
-      const host = yield* TestHost.launch(app("import", Effect.andThen(Effect.sleep("20 millis"), work)))
-      const { took } = yield* timed(host.awaitIdle())
-      assert.isAtLeast(took, 15)
+      const launched = TestHost.launch(app("import", Effect.andThen(Effect.sleep("20 millis"), work)))
+      const { took, value: host } = yield* timed(Effect.tap(launched, (host) => host.awaitIdle()))
+      assert.isAtLeast(took, 39)
       const report = yield* host.stop
       assert.isTrue(report.clean)
       assert.isTrue(Option.isNone(yield* Effect.option(host.task("import/copy"))))
