@@ -3,7 +3,7 @@
  * restarts by hand. `AMBIT_LAWS` sets how many programs, a fifth of it here; `AMBIT_SEED` runs one.
  */
 import { App, Host, Restart, Task } from "@ambit/core"
-import { assert, describe, it } from "@effect/vitest"
+import { assert } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
@@ -14,6 +14,7 @@ import { TestClock } from "effect/testing"
 import type { AppImpl } from "../../packages/core/src/internal/app.ts"
 import { makeRandom } from "../support/random.ts"
 import { makeRecorder } from "../support/recorder.ts"
+import { eachProgram } from "./eachProgram.ts"
 
 class Broker extends Context.Service<Broker, void>()("test/Broker") {}
 class Left extends Context.Service<Left, void>()("test/Left") {}
@@ -114,20 +115,4 @@ const runProgram = (seed: number) =>
     assert.isDefined(host.pollUnsafe(), `program ${seed}: the host does not end`)
   }).pipe(Effect.provide(makeRecorder().layer))
 
-const count = Math.ceil(Number(process.env.AMBIT_LAWS ?? 1000) / 5)
-const only = process.env.AMBIT_SEED
-
-describe("random apps with policies run or are down, and nobody waits for ever", () => {
-  const batch = 50
-  const batches = only === undefined ? Math.ceil(count / batch) : 1
-  for (let index = 0; index < batches; index++) {
-    const first = only === undefined ? index * batch : Number(only)
-    const last = only === undefined ? Math.min(count, first + batch) - 1 : first
-    it.effect(`programs ${first} to ${last}`, () =>
-      Effect.gen(function*() {
-        for (let seed = first; seed <= last; seed++) {
-          yield* Effect.provide(runProgram(seed), TestClock.layer())
-        }
-      }), { timeout: 60_000 })
-  }
-})
+eachProgram("random apps with policies run or are down, and nobody waits for ever", runProgram)

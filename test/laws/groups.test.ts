@@ -4,7 +4,7 @@
  * it is about that nobody waits for ever. `AMBIT_LAWS` sets how many programs, a fifth of it here; `AMBIT_SEED` runs one.
  */
 import { Restart, Supervisor, TaskScope } from "@ambit/core"
-import { assert, describe, it } from "@effect/vitest"
+import { assert } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -13,6 +13,7 @@ import { TestClock } from "effect/testing"
 import { awakeClock } from "../support/awakeClock.ts"
 import { makeRandom } from "../support/random.ts"
 import { makeRecorder } from "../support/recorder.ts"
+import { eachProgram } from "./eachProgram.ts"
 
 type Run = Deferred.Deferred<void, string>
 
@@ -111,20 +112,4 @@ const runProgram = (seed: number) =>
     assert.deepStrictEqual(problems, [], `program ${seed}\n${history.join("\n")}`)
   }).pipe(Effect.scoped, Effect.provide(makeRecorder().layer))
 
-const count = Math.ceil(Number(process.env.AMBIT_LAWS ?? 1000) / 5)
-const only = process.env.AMBIT_SEED
-
-describe("in random trees of groups nobody waits for ever, and who must run does", () => {
-  const batch = 50
-  const batches = only === undefined ? Math.ceil(count / batch) : 1
-  for (let index = 0; index < batches; index++) {
-    const first = only === undefined ? index * batch : Number(only)
-    const last = only === undefined ? Math.min(count, first + batch) - 1 : first
-    it.effect(`programs ${first} to ${last}`, () =>
-      Effect.gen(function*() {
-        for (let seed = first; seed <= last; seed++) {
-          yield* Effect.provide(runProgram(seed), TestClock.layer())
-        }
-      }), { timeout: 60_000 })
-  }
-})
+eachProgram("in random trees of groups nobody waits for ever, and who must run does", runProgram)

@@ -3,13 +3,14 @@
  * that only knows who must be running. `AMBIT_LAWS` sets how many programs, a fifth of it here; `AMBIT_SEED` runs one.
  */
 import { Restart, Supervisor, Task, TaskScope } from "@ambit/core"
-import { assert, describe, it } from "@effect/vitest"
+import { assert } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import { TestClock } from "effect/testing"
 import { makeRandom, type Random } from "../support/random.ts"
 import { makeRecorder } from "../support/recorder.ts"
+import { eachProgram } from "./eachProgram.ts"
 
 // -----------------------------------------------------------------------------
 // Programs
@@ -280,20 +281,4 @@ const runProgram = (seed: number) =>
     assert.strictEqual(runs.size, 0, `program ${seed}: something was started after the stop`)
   }).pipe(Effect.provide(TaskScope.layer("app")), Effect.provide(makeRecorder().layer))
 
-const count = Math.ceil(Number(process.env.AMBIT_LAWS ?? 1000) / 5)
-const only = process.env.AMBIT_SEED
-
-describe("random trees of groups run whom the model runs", () => {
-  const batch = 50
-  const batches = only === undefined ? Math.ceil(count / batch) : 1
-  for (let index = 0; index < batches; index++) {
-    const first = only === undefined ? index * batch : Number(only)
-    const last = only === undefined ? Math.min(count, first + batch) - 1 : first
-    it.effect(`programs ${first} to ${last}`, () =>
-      Effect.gen(function*() {
-        for (let seed = first; seed <= last; seed++) {
-          yield* Effect.provide(runProgram(seed), TestClock.layer())
-        }
-      }), { timeout: 60_000 })
-  }
-})
+eachProgram("random trees of groups run whom the model runs", runProgram)
