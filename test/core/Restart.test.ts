@@ -676,11 +676,12 @@ it.live("what throws when its turn has come keeps nobody else from going on", ()
     const throws = () => {
       throw new Error("an observer")
     }
-    inTurn(liveClock, busy)
-    inTurn(liveClock, throws)
-    inTurn(liveClock, () => passed.push("next"))
+    const go = (pass: () => void) => inTurn(liveClock, { pass, gone: false })
+    go(busy)
+    go(throws)
+    go(() => passed.push("next"))
     yield* eventually(Effect.sync(() => passed.length === 1))
-    inTurn(liveClock, () => passed.push("later"))
+    go(() => passed.push("later"))
     yield* eventually(Effect.sync(() => passed.length === 2))
   }))
 

@@ -1,6 +1,7 @@
 import { App, Blocking, Host, Task, TaskScope } from "@ambit/core"
 import { BlockingPool, MainCalls, Thread } from "@ambit/node"
 import { expect, it, layer } from "@effect/vitest"
+import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -13,6 +14,9 @@ import { blockUntil, gate, reaches, set } from "../support/gate.ts"
 import { linesAt, makeRecorder } from "../support/recorder.ts"
 
 class Denied extends Schema.TaggedError<Denied>()("Denied", { path: Schema.String }) {}
+
+/** Of which there are several, by the place. */
+class Place extends Context.Service<Place, { readonly number: number }>()("Place") {}
 
 const handlers = {
   add: (a: number, b: number) => Effect.succeed(a + b),
@@ -49,6 +53,18 @@ layer(BlockingPool.layer({ threads: 2 }), { excludeTestServices: true })("a thre
     Effect.gen(function*() {
       const { error } = yield* inScope(offered(Blocking.run(asks.callsFailing, "/etc")))
       expect(error).toMatchObject({ name: "Denied", _tag: "Denied", path: "/etc" })
+    }))
+
+  it.effect("asks for effects that run each with what is there where it is offered", () =>
+    Effect.gen(function*() {
+      const at = (number: number) => Effect.provideService(Place, { number })
+      const both = Blocking.run(asks.asksBoth).pipe(
+        MainCalls.offer(asks.Desk, { ...handlers, add: (a, b) => Place.useSync(({ number }) => a + b + number) }),
+        at(10),
+        MainCalls.offer(asks.Shelf, { where: () => Place.useSync(({ number }) => `at ${number}`) }),
+        at(20)
+      )
+      expect(yield* inScope(both)).toEqual([13, "at 20", 17, "at 20"])
     }))
 
   it.effect("D7: that waits too long is told so, and the effect is interrupted", () =>

@@ -5,10 +5,11 @@
 import { afterEach, expect, it, vi } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import { Offers } from "../../packages/node/src/internal/offers.ts"
+import { identity } from "effect/Function"
+import { type Handler, Offers } from "../../packages/node/src/internal/offers.ts"
 import type { PoolImpl } from "../../packages/node/src/internal/pool.ts"
 import { PoolThread } from "../../packages/node/src/internal/poolThread.ts"
-import { words } from "../../packages/node/src/internal/protocol.ts"
+import { mostMethods, words } from "../../packages/node/src/internal/protocol.ts"
 import * as asks from "../fixtures/asks.ts"
 import * as functions from "../fixtures/functions.ts"
 import { call, callWith, closePools, makePool, until } from "../support/barePool.ts"
@@ -20,9 +21,16 @@ afterEach(async () => {
   await closePools()
 })
 
-type Desk = Readonly<Record<string, (...args: ReadonlyArray<never>) => Effect.Effect<unknown, unknown>>>
+interface Wakes {
+  readonly wake: () => void
+}
 
-const offering = (desk: Desk): Context.Context<never> => Context.make(Offers, new Map([["desk", desk]]))
+type Desk = Readonly<Record<string, Handler["effect"]>>
+
+const offering = (desk: Desk): Context.Context<never> => {
+  const handlers = Object.entries(desk).map(([method, effect]) => [method, { effect, contextFor: identity }] as const)
+  return Context.make(Offers, new Map([["desk", Object.fromEntries(handlers)]]))
+}
 
 /** A call that waits for the main thread, which has not read of it. */
 const asking = async (desk: Desk) => {
@@ -57,14 +65,46 @@ it("an answer that has come before the stop of the pool is not lost in it", asyn
   const log = gate()
   const context = offering({ add: () => Effect.succeed(0), forever: () => Effect.void })
   // The thread does not wake for the answer, but for the stop that comes in the same turn.
-  vi.spyOn(PoolThread.prototype, "answer").mockImplementationOnce(function(this: PoolThread, frame) {
-    this["answers"].postMessage(frame)
-    void pool.close()
-  })
+  const threads: Wakes = PoolThread.prototype as never
+  vi.spyOn(threads, "wake").mockImplementationOnce(() => void pool.close())
   const target = callWith(pool, { context }, asks.waits, log)
   await until(() => target.answers.length === 1)
   // Neither told to stop nor refused, but for the clean-up.
   expect([...log]).toEqual([1, 0, -1, 1])
+})
+
+it("an answer that comes too late for its question is none to the next one", async () => {
+  const pool = await makePool({ grace: 5000 })
+  const answers: Array<() => void> = []
+  const held = (value: number) => () =>
+    Effect.uninterruptible(Effect.callback<number>((resume) => {
+      answers.push(() => resume(Effect.succeed(value)))
+    }))
+  const context = offering({ nested: held(1), add: held(3) })
+  const target = callWith(pool, { context }, asks.asksAfterGivingUp)
+  await until(() => answers.length === 2)
+  const thread: Wakes = pool["threads"][0] as never
+  const wake = vi.spyOn(thread, "wake").mockImplementation(() => {})
+  answers[1]!()
+  answers[0]!()
+  wake.mockRestore()
+  thread.wake()
+  await until(() => target.answers.length === 1)
+  expect(target.answers).toEqual([["CallTimeout", 3]])
+})
+
+it("however many methods a thread asks for, each question gets to its own", async () => {
+  const pool = await makePool()
+  const count = mostMethods + 10
+  const handlers = Array.from({ length: count }, (_, nth): [string, Handler] => [
+    `number${nth}`,
+    { effect: () => Effect.succeed(nth), contextFor: identity }
+  ])
+  const context = Context.make(Offers, new Map([["many", Object.fromEntries(handlers)]]))
+  const target = callWith(pool, { context }, asks.asksMany, count)
+  await until(() => target.answers.length === 1)
+  expect(target.answers).toEqual([0])
+  expect(pool["threads"][0]!.methods.length).toBe(mostMethods)
 })
 
 it("a thread that has asked for a task hears that it was started, though its call is cancelled in that moment", async () => {

@@ -4,15 +4,17 @@
  */
 import { Blocking } from "@ambit/core"
 import { BlockingPool } from "@ambit/node"
-import { expect, it } from "@effect/vitest"
+import { expect, it, vi } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as v8 from "node:v8"
 import { CallImpl } from "../../packages/core/src/internal/calls.ts"
 import { PoolJob } from "../../packages/node/src/internal/job.ts"
-import { slotCount } from "../../packages/node/src/internal/protocol.ts"
+import { slotCount, words } from "../../packages/node/src/internal/protocol.ts"
 import { endTransfer, keepTransfer, transferOf } from "../../packages/node/src/internal/transfer.ts"
 import * as functions from "../fixtures/functions.ts"
+import { callThen, closePools, makePool, until } from "../support/barePool.ts"
+import { blockUntil, gate, set } from "../support/gate.ts"
 import { makeRecorder } from "../support/recorder.ts"
 
 const pool = Effect.provide(BlockingPool.layer({ threads: 1, grace: 50, saturation: "none" }))
@@ -63,24 +65,72 @@ it.live("answers come in the order in which the calls ran, whether a call has se
     expect(order).toEqual(calls.map((_, index) => index))
   }).pipe(pool, Effect.provide(makeRecorder().layer)))
 
+/** Counts what happens in one turn of the event loop, at most. */
+const perTurn = () => {
+  let inTurn = 0
+  const turn = (): void => {
+    inTurn = 0
+    immediate = setImmediate(turn)
+  }
+  let immediate = setImmediate(turn)
+  const seen = {
+    most: 0,
+    count: () => {
+      seen.most = Math.max(seen.most, ++inTurn)
+    },
+    stop: () => clearImmediate(immediate)
+  }
+  return seen
+}
+
 it.live("answers that somebody takes long with leave the event loop its turns, and all of them come", () =>
   Effect.gen(function*() {
     yield* warmUp
-    let most = 0
-    let inTurn = 0
-    const turn = (): void => {
-      inTurn = 0
-      immediate = setImmediate(turn)
-    }
-    let immediate = setImmediate(turn)
+    const answers = perTurn()
     const call = Effect.map(Blocking.run(functions.triple, 1), () => {
       work(1)
-      most = Math.max(most, ++inTurn)
+      answers.count()
     })
     yield* Effect.all(Array.from({ length: slotCount }, () => call), { concurrency: "unbounded" })
-    clearImmediate(immediate)
-    expect(most).toBeLessThan(slotCount)
+    answers.stop()
+    expect(answers.most).toBeLessThan(slotCount)
   }).pipe(pool))
+
+it("so do answers that come a few at a time, each few while the turn goes on", async () => {
+  const bare = await makePool()
+  const thread = bare["threads"][0]!
+  const [groups, each] = [6, 10]
+  const memory = gate()
+  let opened = 0
+  // Each group answers when the one before it is read, before the turn ends.
+  const { drained } = bare
+  vi.spyOn(bare, "drained").mockImplementation((of) => {
+    drained(of)
+    if (opened === groups) return
+    set(memory, 0, ++opened)
+    blockUntil(memory, 1, opened * each)
+    blockUntil(thread["memory"], words.news, 1)
+  })
+  const answers = perTurn()
+  // So quick that all are sent at once.
+  thread["average"] = 1e-4
+  const calls = Array.from({ length: groups * each }, (_, nth) =>
+    callThen(
+      bare,
+      () => {
+        work(1)
+        answers.count()
+      },
+      functions.inGroup,
+      memory,
+      Math.floor(nth / each) + 1
+    ))
+  set(memory, 0, ++opened)
+  await until(() => calls.every(({ answers }) => answers.length === 1))
+  answers.stop()
+  expect(answers.most).toBeLessThan(40)
+  await closePools()
+})
 
 it.live("an answer that is there when its thread ends is not lost", () =>
   Effect.gen(function*() {
@@ -113,4 +163,13 @@ it("what moves with a value is known as long as the value lives, also after othe
   expect(transferOf(other)).toEqual([port2])
   expect(transferOf({})).toBe(undefined)
   port1.close()
+})
+
+it("what has moved with its value is not held any longer", () => {
+  const value = {}
+  const { port1, port2 } = new MessageChannel()
+  keepTransfer(value, [port1])
+  endTransfer(value)
+  expect(transferOf(value)).toBe(undefined)
+  port2.close()
 })

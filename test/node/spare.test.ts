@@ -61,3 +61,18 @@ it("spare threads that die again and again are started ever more seldom, and thr
   die(thread)
   await until(() => pool["threads"][0] !== thread && pool["threads"][0]?.state._tag === "Ready")
 })
+
+it("a new thread loads what has answered before it is asked to, and nothing else", async () => {
+  const pool = await makePool({ grace: 0 })
+  const first = call(pool, functions.triple, 1)
+  await until(() => first.answers.length === 1)
+  const old = pool["threads"][0]!
+  const memory = gate()
+  const deaf = call(pool, functions.deaf, memory)
+  await until(() => Atomics.load(memory, 0) === 1)
+  deaf.job.cancel(Infinity)
+  await until(() => old.state._tag === "Gone")
+  const fresh = pool["threads"][0]!
+  const { module, name } = functions.triple
+  expect([...fresh["defined"]]).toEqual([fresh["functions"].idOf(module, name)])
+})

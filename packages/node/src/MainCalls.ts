@@ -36,8 +36,6 @@ export type Requirements<H> = {
     : never
 }[keyof H]
 
-type HandlerOf<R> = (...args: ReadonlyArray<never>) => Effect.Effect<unknown, unknown, R>
-
 /**
  * Offers effects to the blocking functions that an effect runs, directly or in
  * tasks that it spawns.
@@ -135,13 +133,10 @@ const offers = <Calls, H extends Handlers<Calls>>(
   Effect.contextWith((context: Context.Context<Requirements<H>>) => {
     // Without a prototype, so that a thread finds only what is offered.
     const ready: Record<string, Handler> = Object.create(null)
-    const given: Readonly<Record<string, HandlerOf<Requirements<H>>>> = handlers as never
-    for (const [method, handler] of Object.entries(given)) {
-      ready[method] = (...args) =>
-        Effect.contextWith((calling: Context.Context<never>) =>
-          Effect.provideContext(handler(...args), handling(context, calling))
-        )
-    }
+    // They run where all that they require is.
+    const given: Readonly<Record<string, Handler["effect"]>> = handlers as never
+    const contextFor = (calling: Context.Context<never>) => Context.merge(calling, handling(context, calling))
+    for (const [method, effect] of Object.entries(given)) ready[method] = { effect, contextFor }
     return Effect.succeed(new Map([...Context.get(context, Offers), [contract.name, ready]]))
   })
 

@@ -25,17 +25,24 @@ import {
 import * as compileCache from "node:module"
 import { receiveMessageOnPort, workerData } from "node:worker_threads"
 import {
-  type AnswerFrame,
+  type Answer,
+  answerSlot,
+  askKinds,
   type BatchFrame,
   type CallFrame,
   type DefineFrame,
   type Failure,
+  hasReturned,
   type MetaFrame,
+  mostMethods,
   mostUnread,
+  nextSequence,
   numbersAt,
   openQuestion,
+  returnedIn,
   slotStates,
   slotWord,
+  stateIn,
   stateOfReturned,
   type ThreadData,
   toMain,
@@ -126,12 +133,30 @@ const log = (level: LogLevel, message: string, annotations: Readonly<Record<stri
   tell([toMain.log, slot, level, message, travellingFields(annotations)])
 }
 
+/** The numbers of the methods, by contract. */
+const methods = new Map<string, Map<string, number>>()
+let methodCount = 0
+
+const numberOf = (contract: string, method: string): number => {
+  const known = methods.get(contract)?.get(method)
+  if (known !== undefined) return known
+  if (methodCount === mostMethods) {
+    methods.clear()
+    methodCount = 0
+  }
+  const id = methodCount++
+  const numbers = methods.get(contract) ?? new Map<string, number>()
+  methods.set(contract, numbers.set(method, id))
+  port.postMessage([toMain.method, id, contract, method])
+  return id
+}
+
 // A thread that waits reads no frames but answers, and is woken for an answer, a cancel and a stop.
 const ask: NonNullable<RunningCall["ask"]> = (how, contract, method, args, within) => {
   if (isClosing()) throw new CallRefused(contract, method, "closing")
   stopHere()
-  const question = questions = (questions + 1) & 0x3fffffff
-  const frame = [toMain.ask, slot, how, question, contract, method, args, told]
+  const question = questions = nextSequence(questions)
+  const frame = [toMain.ask, slot, askKinds[how], question, numberOf(contract, method), told, ...args]
   if (how === "post") return tell(frame)
   const deadline = performance.now() + within
   if (within <= 0 || !hasRoom(within)) throw new CallTimeout(contract, method, within, false)
@@ -163,16 +188,16 @@ const ask: NonNullable<RunningCall["ask"]> = (how, contract, method, args, withi
 
 const isClosing = (): boolean => Atomics.load(memory, words.closing) === 1
 
-const valueOf = (answer: AnswerFrame, contract: string, method: string): unknown => {
-  switch (answer[1]) {
+const valueOf = (answer: Answer, contract: string, method: string): unknown => {
+  switch (answer[0]) {
     case "value":
-      return answer[2]
+      return answer[1]
     case "thrown":
-      throw decodeThrown(answer[2])
+      throw decodeThrown(answer[1])
     case "refused":
       // A stop of the pool interrupts what runs for its threads.
-      if (answer[2] === "interrupted" && isClosing()) throw new CallRefused(contract, method, "closing", true)
-      throw new CallRefused(contract, method, answer[2])
+      if (answer[1] === "interrupted" && isClosing()) throw new CallRefused(contract, method, "closing", true)
+      throw new CallRefused(contract, method, answer[1])
   }
 }
 
@@ -181,20 +206,24 @@ const stopHere = (): void => {
   if (takeCancel()) throw new Cancelled()
 }
 
-const answerTo = (question: number): AnswerFrame | undefined => {
-  for (let received = receiveMessageOnPort(answers); received !== undefined; received = receiveMessageOnPort(answers)) {
-    const answer = received.message as AnswerFrame
-    // Answers to questions that were given up come late.
-    if (answer[0] === question) return answer
+const answerTo = (question: number): Answer | undefined => {
+  const state = stateIn(Atomics.load(memory, words.answer), question)
+  if (state !== slotStates.inFrame) {
+    return hasReturned(state) ? ["value", returnedIn(state, numbers, answerSlot)] : undefined
   }
-  return undefined
+  // The last one: what lies before it answers questions that were given up.
+  let answer: Answer
+  for (let received = receiveMessageOnPort(answers); received !== undefined; received = receiveMessageOnPort(answers)) {
+    answer = received.message as Answer
+  }
+  return answer!
 }
 
 /** Takes a question back; `false` when the main thread has begun with it, and then what is called is to stop. */
 const withdraw = (question: number, how: AskKind): boolean => {
   const open = openQuestion(question)
   if (Atomics.compareExchange(memory, words.question, open, 0) === open) return true
-  if (how === "call") port.postMessage([toMain.ask, slot, "withdraw", question, "", "", [], told])
+  if (how === "call") port.postMessage([toMain.withdraw, slot, question])
   return false
 }
 

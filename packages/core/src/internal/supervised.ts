@@ -25,7 +25,7 @@ import { emit, listened, say } from "./say.ts"
 import { CurrentTask, refusingScope, type ScopeImpl, type Supervision, type TaskImpl } from "./state.ts"
 import { timedOutIn } from "./timedOut.ts"
 import { cleanUpOf, leaveBody, sayLost } from "./timeLimit.ts"
-import { inTurn, turn } from "./turnstile.ts"
+import { type Entry, inTurn, turn } from "./turnstile.ts"
 
 /** A group has asked the run to end, so that it can start again with others. */
 export type Decision = Next | { readonly _tag: "Recalled"; readonly delay: number }
@@ -68,18 +68,23 @@ const ownRun = <A, E, R>(
   Effect.callback<Ended<A, E>, never, R>((resume) => {
     const caller = Fiber.getCurrent()!
     const startedAt = now(clock)
-    let leaveQueue: (() => void) | undefined
-    const end = (exit: Exit.Exit<A, E>) => {
-      const ended = Effect.succeed({ exit, took: now(clock) - startedAt })
-      leaveQueue = inTurn(clock, () => {
+    const run = Effect.runForkWith(caller.context as Context.Context<R>)(effect)
+    let took = 0
+    let left: Exit.Exit<A, E> | undefined
+    // Made when the run begins, so that many that end in the same moment make nothing then.
+    const entry: Entry = {
+      pass: () => {
         // A run that was left behind may end when the next one has begun.
         if (standsFor.get(caller) === run) standsFor.delete(caller)
-        resume(ended)
-      })
+        resume(Effect.succeed({ exit: left ?? run.pollUnsafe()!, took }))
+      },
+      gone: false
     }
-    const run = Effect.runForkWith(caller.context as Context.Context<R>)(effect)
-    const exit = run.pollUnsafe()
-    if (exit !== undefined) return end(exit)
+    const end = () => {
+      took = now(clock) - startedAt
+      inTurn(clock, entry)
+    }
+    if (run.pollUnsafe() !== undefined) return end()
     standsFor.set(caller, run)
     run.addObserver(end)
     began({
@@ -88,11 +93,12 @@ const ownRun = <A, E, R>(
         if (run.pollUnsafe() !== undefined) return
         leaveBody(run, caller.context, startedAt, "(old run)", "its group starts again")
         sayLost(run, caller.context, "its group")
-        end(Exit.interrupt(caller.id))
+        left = Exit.interrupt(caller.id)
+        end()
       }
     })
     return Effect.suspend(() => {
-      leaveQueue?.()
+      entry.gone = true
       return Effect.flatMap(Effect.andThen(Fiber.interrupt(run), Fiber.await(run)), cleanUpOf)
     })
   })

@@ -20,8 +20,10 @@ const turnMillis = 4
 /** Of these, what is for those who need not wait: they add to the turn of whoever made them come. */
 const atOnceMillis = 1
 
-interface Entry {
+/** Somebody who is to go on. */
+export interface Entry {
   readonly pass: () => void
+  /** Whether it does not want to any more. */
   gone: boolean
 }
 
@@ -54,25 +56,22 @@ const nextTurn = (): void => {
 }
 
 /**
- * Calls back when it is the caller's turn: at once, if there is time. Gives what takes it back. A test on a virtual clock is not
- * to depend on how long anything takes.
+ * Calls back when it is the caller's turn: at once, if there is time. A test on a virtual clock is not to depend on how long
+ * anything takes.
  */
-export const inTurn = (clock: Clock.Clock, pass: () => void): (() => void) | undefined => {
-  if (!isVirtual(clock) && begin === undefined) nextTurn()
-  if (isVirtual(clock) || (waiting.length === 0 && isTime(atOnceMillis))) {
-    pass()
-    return undefined
-  }
-  const entry: Entry = { pass, gone: false }
-  waiting.push(entry)
-  return () => {
-    entry.gone = true
-  }
+export const inTurn = (clock: Clock.Clock, entry: Entry): void => {
+  if (isVirtual(clock)) return entry.pass()
+  if (begin === undefined) nextTurn()
+  if (waiting.length === 0 && isTime(atOnceMillis)) entry.pass()
+  else waiting.push(entry)
 }
 
 /** Waits for its turn. */
 export const turn = (clock: Clock.Clock): Effect.Effect<void> =>
   Effect.callback<void>((resume) => {
-    const leave = inTurn(clock, () => resume(Effect.void))
-    return leave && Effect.sync(leave)
+    const entry: Entry = { pass: () => resume(Effect.void), gone: false }
+    inTurn(clock, entry)
+    return Effect.sync(() => {
+      entry.gone = true
+    })
   })

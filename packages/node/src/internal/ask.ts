@@ -9,7 +9,6 @@
  * here by `refuse`, has not run. Nor does one that lay unread when its pool or call
  * was told to stop. (node/MainCalls.test.ts, node/ask.test.ts)
  */
-import type { AskKind } from "@ambit/core/BlockingFunction"
 import * as Task from "@ambit/core/Task"
 import { TaskScope } from "@ambit/core/TaskScope"
 import * as Cause from "effect/Cause"
@@ -18,9 +17,9 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type { Asker, PoolJob } from "./job.ts"
-import { CurrentErrand, Offers } from "./offers.ts"
-import type { PoolThread } from "./poolThread.ts"
-import { type AskFrame, openQuestion, takenQuestion } from "./protocol.ts"
+import { CurrentErrand, type Handler, Offers } from "./offers.ts"
+import type { Method, PoolThread } from "./poolThread.ts"
+import { type AskFrame, askKinds, openQuestion, takenQuestion } from "./protocol.ts"
 import { say } from "./say.ts"
 import { CallRefused } from "./threadError.ts"
 import { encodeThrown } from "./thrown.ts"
@@ -40,27 +39,48 @@ export const whenQuiet = (job: PoolJob, next: () => void): void => {
   next()
 }
 
+/** A question that the thread has taken back when it had begun: what runs for it is to stop. */
+export const withdrawQuestion = (thread: PoolThread, job: PoolJob | undefined, question: number): void => {
+  if (job?.question?.number === question) endQuestion(job)
+  forget(thread.timers, question)
+  thread.effects.get(question)?.interruptUnsafe()
+}
+
 export const answerQuestion = (
   fallback: Context.Context<never>,
   thread: PoolThread,
   job: PoolJob | undefined,
   frame: AskFrame
 ): void => {
-  const [, , how, question, contract, method, args] = frame
-  if (how === "withdraw") {
-    if (job?.question?.number === question) endQuestion(job)
-    forget(thread.timers, question)
-    thread.effects.get(question)?.interruptUnsafe()
-    return
-  }
+  const how = frame[2]
+  const question = frame[3]
   // A post waits for nothing, so nobody can have taken it back.
-  if (how !== "post" && !thread.takeQuestion(openQuestion(question), takenQuestion(question))) return
+  if (how !== askKinds.post && !thread.takeQuestion(openQuestion(question), takenQuestion(question))) return
   const context = job?.request.context ?? fallback
-  const handler = Context.get(context, Offers).get(contract)?.[method]
-  if (handler === undefined) return refuse(context, thread, how, question, contract, method, "notOffered")
-  const effect = Effect.suspend(() => handler(...args as ReadonlyArray<never>))
-  if (how === "call") call(context, thread, job, question, `${contract}.${method}`, effect)
-  else start(context, thread, how, question, contract, method, effect)
+  const asked = thread.methods[frame[4]]!
+  const handler = Context.get(context, Offers).get(asked.contract)?.[asked.method]
+  if (handler === undefined) return refuse(context, thread, how, question, asked, "notOffered")
+  const effect = Effect.suspend(() => handler.effect(...frame.slice(6) as Array<never>))
+  if (how === askKinds.call) {
+    return call(contextFor(handler, job ?? thread.timers, context), thread, job, question, asked.name, effect)
+  }
+  const owned = Effect.contextWith((calling: Context.Context<never>) =>
+    Effect.provideContext(effect, handler.contextFor(calling))
+  )
+  start(context, thread, how, question, asked, owned)
+}
+
+const contextFor = (
+  handler: Handler,
+  asker: Asker,
+  calling: Context.Context<never>
+): Context.Context<never> => {
+  const contexts = asker.contexts ??= new Map<Handler, Context.Context<never>>()
+  const known = contexts.get(handler)
+  if (known !== undefined) return known
+  const context = handler.contextFor(calling)
+  contexts.set(handler, context)
+  return context
 }
 
 const call = (
@@ -73,7 +93,7 @@ const call = (
 ): void => {
   const asker = job ?? thread.timers
   asker.question = { number: question, what }
-  const fiber = Effect.runForkWith(context)(Effect.provideService(effect, CurrentErrand, { asker, question }))
+  const fiber = Effect.runForkWith(Context.add(context, CurrentErrand, { asker, question }))(effect)
   if (fiber.pollUnsafe() === undefined) {
     if (job === undefined) thread.effects.set(question, fiber)
     else (job.effects ??= new Map()).set(fiber, what)
@@ -93,48 +113,44 @@ const forget = (asker: Asker, question: number): void => {
 const answer = (thread: PoolThread, question: number, exit: Exit.Exit<unknown, unknown>): void => {
   if (Exit.isFailure(exit)) {
     // A thread whose call or pool stops has not waited for this.
-    if (Cause.hasInterruptsOnly(exit.cause)) thread.answer([question, "refused", "interrupted"])
-    else thread.answer([question, "thrown", encodeThrown(Cause.squash(exit.cause))])
+    if (Cause.hasInterruptsOnly(exit.cause)) thread.answer(question, ["refused", "interrupted"])
+    else thread.answer(question, ["thrown", encodeThrown(Cause.squash(exit.cause))])
     return
   }
   try {
-    thread.answer([question, "value", exit.value])
+    thread.answer(question, ["value", exit.value])
   } catch (error) {
     // The value cannot be cloned; the error can.
-    thread.answer([question, "thrown", encodeThrown(error)])
+    thread.answer(question, ["thrown", encodeThrown(error)])
   }
 }
 
 const start = (
   context: Context.Context<never>,
   thread: PoolThread,
-  how: "post" | "spawn",
+  how: AskFrame[2],
   question: number,
-  contract: string,
-  method: string,
+  asked: Method,
   effect: Effect.Effect<unknown, unknown>
 ): void => {
   if (Option.isNone(Context.getOption(context as Context.Context<TaskScope>, TaskScope))) {
-    return refuse(context, thread, how, question, contract, method, "noScope")
+    return refuse(context, thread, how, question, asked, "noScope")
   }
-  const spawned = Effect.runSyncExitWith(context as Context.Context<TaskScope>)(
-    Task.spawn(effect, `${contract}.${method}`)
-  )
-  if (how === "spawn") return answer(thread, question, Exit.map(spawned, (task) => task.path))
+  const spawned = Effect.runSyncExitWith(context as Context.Context<TaskScope>)(Task.spawn(effect, asked.name))
+  if (how === askKinds.spawn) return answer(thread, question, Exit.map(spawned, (task) => task.path))
   if (Exit.isFailure(spawned)) notRun(context, thread, Cause.squash(spawned.cause))
 }
 
 const refuse = (
   context: Context.Context<never>,
   thread: PoolThread,
-  how: AskKind,
+  how: AskFrame[2],
   question: number,
-  contract: string,
-  method: string,
+  { contract, method }: Method,
   why: "notOffered" | "noScope"
 ): void => {
-  if (how === "post") notRun(context, thread, new CallRefused(contract, method, why))
-  else thread.answer([question, "refused", why])
+  if (how === askKinds.post) notRun(context, thread, new CallRefused(contract, method, why))
+  else thread.answer(question, ["refused", why])
 }
 
 /** Nobody waits for a post, so this is the only place that hears of it. */

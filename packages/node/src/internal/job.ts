@@ -6,8 +6,10 @@
  * queue of the pool. `pool.ts` and `poolThread.ts` move it.
  */
 import type { BlockingError, CallEnd, CallState, Job, Request, TimedOut } from "@ambit/core/Blocking"
+import type * as Context from "effect/Context"
 import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import type { Handler } from "./offers.ts"
 import type { PoolImpl } from "./pool.ts"
 import type { PoolThread } from "./poolThread.ts"
 import type { Timer } from "./realTime.ts"
@@ -27,6 +29,8 @@ export interface Asker {
   readonly parent: Errand | undefined
   /** The jobs that effects of this one wait for. */
   children: Set<PoolJob> | undefined
+  /** In which contexts the effects that it asks for run. Who asks mostly asks more than once. */
+  contexts: Map<Handler, Context.Context<never>> | undefined
 }
 
 /** A question of somebody, by its number. */
@@ -66,6 +70,7 @@ export class PoolJob implements Job, Asker {
   /** How many threads have ended before it, or any other call, began on them. */
   threadsLost = 0
   children: Set<PoolJob> | undefined = undefined
+  contexts: Map<Handler, Context.Context<never>> | undefined = undefined
   /** Whether a warning has told that it runs for long. */
   stallTold = false
   // The queue is a list through the jobs, so that a cancelled one leaves at once.

@@ -7,8 +7,11 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type { Errand } from "./job.ts"
 
-/** A handler with everything it requires. */
-export type Handler = (...args: ReadonlyArray<never>) => Effect.Effect<unknown, unknown>
+export interface Handler {
+  readonly effect: (...args: ReadonlyArray<never>) => Effect.Effect<unknown, unknown>
+  /** In which context it runs for somebody, with everything that it requires. */
+  readonly contextFor: (calling: Context.Context<never>) => Context.Context<never>
+}
 
 export type Offered = ReadonlyMap<string, Readonly<Record<string, Handler>>>
 

@@ -36,20 +36,12 @@ import {
 import type * as Context from "effect/Context"
 import * as Exit from "effect/Exit"
 import type { ResourceLimits } from "node:worker_threads"
-import { answerQuestion, endQuestion, whenQuiet } from "./ask.ts"
+import { answerQuestion, endQuestion, whenQuiet, withdrawQuestion } from "./ask.ts"
 import { FunctionTable } from "./functionTable.ts"
 import { JobQueue, PoolJob, waitsForQueue } from "./job.ts"
 import { errandIn } from "./offers.ts"
-import { type Caller, callerIn, isSameCaller, metaOf, PoolThread } from "./poolThread.ts"
-import {
-  type AskFrame,
-  type Failure,
-  type MetaFrame,
-  type NewsFrame,
-  type SignFrame,
-  type ToMain,
-  toMain
-} from "./protocol.ts"
+import { type Caller, callerIn, type HeardFrame, isSameCaller, metaOf, PoolThread } from "./poolThread.ts"
+import { type AskFrame, askKinds, type Failure, type MetaFrame, type SignFrame, toMain } from "./protocol.ts"
 import { after, afterIfAlive, cancelTimer, isDoneWithin, realNow, type Timer } from "./realTime.ts"
 import { say } from "./say.ts"
 import { decodeThrown, textOf } from "./thrown.ts"
@@ -356,7 +348,7 @@ export class PoolImpl {
     this.leave(job, { _tag: "Returned" })
   }
 
-  readonly frame = (thread: PoolThread, frame: Exclude<ToMain, NewsFrame>): void => {
+  readonly frame = (thread: PoolThread, frame: HeardFrame): void => {
     this.working++
     try {
       this.read(thread, frame)
@@ -376,7 +368,7 @@ export class PoolImpl {
     this.tell()
   }
 
-  private read(thread: PoolThread, frame: Exclude<ToMain, NewsFrame>): void {
+  private read(thread: PoolThread, frame: HeardFrame): void {
     if (frame[0] === toMain.ready) return this.ready(thread)
     if (frame[0] === toMain.sign) return this.sign(thread, frame)
     if (frame[0] === toMain.output) {
@@ -400,9 +392,12 @@ export class PoolImpl {
         thread.makeRoom()
         return say(job?.request.context ?? this.context, frame[2], frame[3], { thread: thread.name, ...frame[4] })
       case toMain.ask:
-        if (frame[2] !== "withdraw") thread.makeRoom()
+        if (frame[2] === askKinds.call) thread.makeRoomForNext()
+        else thread.makeRoom()
         if (!this.mayAsk(thread, job, frame)) return
         return answerQuestion(this.context, thread, job, frame)
+      case toMain.withdraw:
+        return withdrawQuestion(thread, job, frame[2])
     }
   }
 
@@ -433,8 +428,8 @@ export class PoolImpl {
   }
 
   // Whoever is to stop has been woken, and takes its question back by itself.
-  private mayAsk(thread: PoolThread, job: PoolJob | undefined, [, , how, , , , , told]: AskFrame): boolean {
-    if (how === "post" || how === "withdraw") return true
+  private mayAsk(thread: PoolThread, job: PoolJob | undefined, [, , how, , , told]: AskFrame): boolean {
+    if (how === askKinds.post) return true
     return !this.closing && isUp(thread) && (job?.toldAt === undefined || told)
   }
 

@@ -29,12 +29,16 @@ import type { FunctionTable } from "./functionTable.ts"
 import type { Asker, PoolJob } from "./job.ts"
 import { trackThread } from "./liveThreads.ts"
 import {
-  type AnswerFrame,
+  type Answer,
+  answerSlot,
+  askKinds,
   hasReturned,
   isPrimitive,
   isUpTo,
   memorySize,
   type MetaFrame,
+  type MethodFrame,
+  mostUnread,
   type NewsFrame,
   nextSequence,
   numbersAt,
@@ -44,6 +48,8 @@ import {
   slotStates,
   slotWord,
   stateIn,
+  stateOfReturned,
+  takenQuestion,
   type ThreadData,
   type ToMain,
   toMain,
@@ -76,14 +82,24 @@ export type ThreadState =
   | { readonly _tag: "Stuck" }
   | { readonly _tag: "Gone" }
 
+/** A frame that is for the pool. */
+export type HeardFrame = Exclude<ToMain, NewsFrame | MethodFrame>
+
 /** What a pool wants to hear from its threads. */
 export interface Listener {
-  readonly frame: (thread: PoolThread, frame: Exclude<ToMain, NewsFrame>) => void
+  readonly frame: (thread: PoolThread, frame: HeardFrame) => void
   /** A call has answered with its slot. */
   readonly returned: (thread: PoolThread, job: PoolJob, value: unknown) => void
   /** All frames that had come are through. */
   readonly drained: (thread: PoolThread) => void
   readonly exited: (thread: PoolThread, exitCode: number, error: unknown) => void
+}
+
+/** What a thread asks for. */
+export interface Method {
+  readonly contract: string
+  readonly method: string
+  readonly name: string
 }
 
 export interface ThreadOptions {
@@ -121,6 +137,8 @@ export class PoolThread {
   private readonly functions: FunctionTable
   /** The functions that it has been told of. */
   private readonly defined = new Set<number>()
+  /** The methods that it asks for, by their numbers. */
+  readonly methods: Array<Method> = []
   /** Its timers, of which one at most waits for the main thread. */
   readonly timers: Asker
   /** What runs on the main thread for its timers, by the number of the question. */
@@ -148,6 +166,10 @@ export class PoolThread {
   private answered = 0
   /** How many frames were read in this turn for which the thread gets room in the next one. */
   private read = 0
+  private roomsAtOnce = 0
+  /** How much was drained, and since when in this turn, as far as that was looked at. */
+  private drained = 0
+  private drainedSince: number | undefined = undefined
   /** Whether the time for its frames in this turn is over. */
   private drainedEnough = false
 
@@ -164,7 +186,13 @@ export class PoolThread {
       answers: answers.port2
     }
     this.name = options.name
-    this.timers = { name: `a timer of ${options.name}`, question: undefined, parent: undefined, children: undefined }
+    this.timers = {
+      name: `a timer of ${options.name}`,
+      question: undefined,
+      parent: undefined,
+      children: undefined,
+      contexts: undefined
+    }
     this.listener = listener
     this.functions = options.functions
     this.memory = new Int32Array(memory, 0, numbersAt / 4)
@@ -182,6 +210,8 @@ export class PoolThread {
     this.port.on("message", (frame: ToMain) => {
       if (frame[0] !== toMain.news) this.readSlotsBefore()
       this.take(frame)
+      // It says nothing more until it is answered.
+      if (frame[0] === toMain.ask && frame[2] === askKinds.call) return
       this.drainForAWhile()
       listener.drained(this)
     })
@@ -363,9 +393,13 @@ export class PoolThread {
     this.wake()
   }
 
-  /** Answers what a thread waits for. */
-  answer(frame: AnswerFrame): void {
-    this.answers.postMessage(frame)
+  /** Answers what the thread waits for; what it does not wait for any more is not answered. */
+  answer(question: number, answer: Answer): void {
+    if (Atomics.load(this.memory, words.question) !== takenQuestion(question)) return
+    const returned = answer[0] === "value" ? stateOfReturned(answer[1]) : undefined
+    if (returned === undefined) this.answers.postMessage(answer)
+    else if (returned === slotStates.returnedNumber) this.numbers[answerSlot] = answer[1] as number
+    Atomics.store(this.memory, words.answer, slotWord(question, returned ?? slotStates.inFrame))
     this.wake()
   }
 
@@ -447,40 +481,56 @@ export class PoolThread {
   private take(frame: ToMain): void {
     // From now on it is told again. The slots are read after this.
     if (frame[0] === toMain.news) Atomics.store(this.memory, words.news, 0)
+    else if (frame[0] === toMain.method) this.learnMethod(frame)
     else this.listener.frame(this, frame)
+  }
+
+  private learnMethod([, id, contract, method]: MethodFrame): void {
+    this.methods[id] = { contract, method, name: `${contract}.${method}` }
   }
 
   /** Reads what has come, as long as there is time for it in this turn. */
   private drainForAWhile(): void {
-    if (this.drainedEnough) return
-    let begin: number | undefined
-    for (let count = 1; this.readOne(); count++) {
-      if ((count & 15) !== 0) continue
-      begin ??= realNow()
-      if (realNow() - begin > drainFor) return this.goOnInNextTurn()
+    while (!this.drainedEnough && this.readOne()) {
+      // A turn may drain many times, each for what has come meanwhile.
+      if ((++this.drained & 15) !== 0) continue
+      if (this.drainedSince === undefined) {
+        this.drainedSince = realNow()
+        nextTurn(this.drainAgain)
+      } else if (realNow() - this.drainedSince > drainFor) {
+        this.drainedEnough = true
+      }
     }
   }
 
   // Until then frames come one by one, after those of other threads.
-  private goOnInNextTurn(): void {
-    this.drainedEnough = true
-    nextTurn(() => {
-      this.drainedEnough = false
-      // Nothing tells once more of the slots.
-      this.drainForAWhile()
-      this.listener.drained(this)
-    })
+  private readonly drainAgain = (): void => {
+    this.drainedSince = undefined
+    if (!this.drainedEnough) return
+    this.drainedEnough = false
+    // Nothing tells once more of the slots.
+    this.drainForAWhile()
+    this.listener.drained(this)
   }
 
-  /** Makes room for one more frame that no call waits for. */
+  /** Makes room for one more frame, in the next turn of the event loop. */
   makeRoom(): void {
     if (this.read++ === 0) nextTurn(this.giveRoom)
   }
 
+  /** Of what the thread waits for, a few make room at once: a turn costs more than the answer. */
+  makeRoomForNext(): void {
+    if (this.read > 0 || (++this.roomsAtOnce & 15) === 0) this.makeRoom()
+    else this.addRoom(1)
+  }
+
   private readonly giveRoom = (): void => {
-    Atomics.sub(this.memory, words.unread, this.read)
-    Atomics.notify(this.memory, words.unread)
+    this.addRoom(this.read)
     this.read = 0
+  }
+
+  private addRoom(frames: number): void {
+    if (Atomics.sub(this.memory, words.unread, frames) >= mostUnread) Atomics.notify(this.memory, words.unread)
   }
 
   /** Learns how long calls take. */

@@ -32,13 +32,18 @@ export const words = {
   unread: 3,
   /** Whether the main thread has been told that there are answers in the slots, and has not looked since. */
   news: 4,
+  /** What the thread has asked for last is answered: the number of the question, and what it gave, as in a slot. */
+  answer: 5,
   /** The first of the slots. */
   slots: 6
 } as const
 
 /** Where the numbers that calls have returned begin, one for each slot, and how long the memory is. Both in bytes. */
 export const numbersAt = (words.slots + slotCount) * 4
-export const memorySize = numbersAt + slotCount * 8
+export const memorySize = numbersAt + (slotCount + 1) * 8
+
+/** Behind them is the number that answers a question. */
+export const answerSlot = slotCount
 
 /**
  * A slot says what became of the call in it. The number of the call is part of
@@ -61,7 +66,9 @@ export const slotStates = {
   returnedFalse: 6,
   returnedTrue: 7,
   /** The number stands beside the slots. */
-  returnedNumber: 8
+  returnedNumber: 8,
+  /** Only of a question: its answer is a frame, and has been sent. */
+  inFrame: 9
 } as const
 
 const stateBits = 4
@@ -127,8 +134,16 @@ export const toMain = {
   output: 5,
   ask: 6,
   sign: 7,
-  news: 8
+  news: 8,
+  method: 9,
+  withdraw: 10
 } as const
+
+/** How a thread asks, as a number: text costs as much as all the rest of a question. */
+export const askKinds = { call: 0, post: 1, spawn: 2 } as const satisfies Record<AskKind, number>
+
+/** How many methods have a number of a thread at most. After that many it numbers them anew. */
+export const mostMethods = 1024
 
 /** A module and a function get a short number on first use. */
 export type DefineFrame = readonly [kind: 0, id: number, module: string, name: string]
@@ -192,15 +207,17 @@ export type OutputFrame = readonly [kind: 5, fd: 1 | 2, chunk: string | Uint8Arr
 export type AskFrame = readonly [
   kind: 6,
   slot: number,
-  /** `withdraw` takes the question of that number back. */
-  how: AskKind | "withdraw",
+  how: (typeof askKinds)[AskKind],
   question: number,
-  contract: string,
-  method: string,
-  args: ReadonlyArray<unknown>,
+  method: number,
   /** Whether its call knows that it is to stop: then it is clean-up that asks. */
-  told: boolean
+  told: boolean,
+  ...args: ReadonlyArray<unknown>
 ]
+/** Takes a question back that the main thread has begun with. */
+export type WithdrawFrame = readonly [kind: 10, slot: number, question: number]
+/** A method gets a short number on first use. */
+export type MethodFrame = readonly [kind: 9, id: number, contract: string, method: string]
 export type ToMain =
   | NewsFrame
   | SignFrame
@@ -211,12 +228,14 @@ export type ToMain =
   | LogFrame
   | OutputFrame
   | AskFrame
+  | WithdrawFrame
+  | MethodFrame
 
 /** Main thread → a thread that waits in `Thread.call`. */
-export type AnswerFrame =
-  | readonly [question: number, how: "value", value: unknown]
-  | readonly [question: number, how: "thrown", error: Thrown]
-  | readonly [question: number, how: "refused", why: "interrupted" | "notOffered" | "noScope"]
+export type Answer =
+  | readonly [how: "value", value: unknown]
+  | readonly [how: "thrown", error: Thrown]
+  | readonly [how: "refused", why: "interrupted" | "notOffered" | "noScope"]
 
 /** A question in the shared memory: open until one side takes it. */
 export const openQuestion = (question: number): number => question << 1
