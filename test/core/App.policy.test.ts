@@ -273,6 +273,19 @@ describe("an app whose start fails", () => {
       assert.deepStrictEqual(seen, ["broken"])
     }))
 
+  it.effect("and starts again is not blamed for the same error of another app", () =>
+    Effect.gen(function*() {
+      const { layer, records } = makeRecorder()
+      const { start } = makeLog()
+      const host = yield* launch(Layer.mergeAll(
+        App.layer("sensor", inTurn(Effect.fail("no broker"), start("sensor")), { restart: policy }),
+        App.layer("reader", Effect.delay(Effect.fail("no broker"), "10 seconds"))
+      )).pipe(Effect.provide(layer))
+      yield* TestClock.adjust("20 seconds")
+      assert.strictEqual(yield* Effect.flip(Fiber.join(host)), "no broker")
+      assert.include(linesAt(records, "Info"), "host stops: app host/reader did not start")
+    }))
+
   it.effect("by an error that cannot be mended is not tried again", () =>
     Effect.gen(function*() {
       const { log, note } = makeLog()
