@@ -286,18 +286,20 @@ describe("an app whose start fails", () => {
       assert.include(linesAt(records, "Info"), "host stops: app host/reader did not start")
     }))
 
-  it.effect("by an error that cannot be mended is not tried again", () =>
+  it.effect("by an error that cannot be mended is not tried again, and the host says which app it was", () =>
     Effect.gen(function*() {
       const { log, note } = makeLog()
+      const { layer, records } = makeRecorder()
       const restart = Restart.permanent({
         schedule: everySecond,
         decide: (failure) => failure._tag === "Fail" && failure.error === "bad password" ? "giveUp" : "restart"
       })
       const start = Effect.andThen(note("try"), inTurn(Effect.fail("no broker"), Effect.fail("bad password")))
-      const host = yield* launch(App.layer("sensor", start, { restart }))
+      const host = yield* launch(App.layer("sensor", start, { restart })).pipe(Effect.provide(layer))
       yield* TestClock.adjust("10 seconds")
       assert.deepStrictEqual(yield* Effect.flip(Fiber.join(host)), "bad password")
       assert.deepStrictEqual(log, ["try 0", "try 1"])
+      assert.include(linesAt(records, "Info"), "host stops: app host/sensor did not start")
     }))
 })
 

@@ -22,9 +22,6 @@ import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
-import { liveClock, realNow } from "../../packages/core/src/internal/clock.ts"
-import { inTurn } from "../../packages/core/src/internal/turnstile.ts"
-import { eventually } from "../support/eventually.ts"
 import { linesAt, makeRecorder } from "../support/recorder.ts"
 
 const inScope = TaskScope.layer("app")
@@ -665,25 +662,6 @@ describe("it is visible", () => {
       assert.deepStrictEqual(seen, [1000, 1000])
     }))
 })
-
-it.live("what throws when its turn has come keeps nobody else from going on", () =>
-  Effect.gen(function*() {
-    const passed: Array<string> = []
-    const busy = () => {
-      const until = realNow() + 5
-      while (realNow() < until);
-    }
-    const throws = () => {
-      throw new Error("an observer")
-    }
-    const go = (pass: () => void) => inTurn(liveClock, { pass, gone: false })
-    go(busy)
-    go(throws)
-    go(() => passed.push("next"))
-    yield* eventually(Effect.sync(() => passed.length === 1))
-    go(() => passed.push("later"))
-    yield* eventually(Effect.sync(() => passed.length === 2))
-  }))
 
 describe("bad options are refused with their value and a remedy", () => {
   const cases: ReadonlyArray<readonly [name: string, restart: unknown, part: string]> = [

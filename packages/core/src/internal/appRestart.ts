@@ -213,7 +213,7 @@ export const startFirst = (app: AppImpl): Effect.Effect<Context.Context<never>, 
     const exit = yield* Effect.exit(start(app))
     if (Exit.isSuccess(exit) || !hasFailed(app)) return yield* exit
     const last = yield* recoverAlone(app, restarter, exit, true)
-    if (Exit.isFailure(last) && hasFailed(app)) app.host?.startFailed(last.cause, app)
+    if (Exit.isFailure(last)) app.host?.startFailed(last.cause, app)
     return yield* last
   })
 }

@@ -25,7 +25,7 @@ import { emit, listened, say } from "./say.ts"
 import { CurrentTask, refusingScope, type ScopeImpl, type Supervision, type TaskImpl } from "./state.ts"
 import { timedOutIn } from "./timedOut.ts"
 import { cleanUpOf, leaveBody, sayLost } from "./timeLimit.ts"
-import { type Entry, inTurn, turn } from "./turnstile.ts"
+import { inTurn, turn } from "./turnstile.ts"
 
 /** A group has asked the run to end, so that it can start again with others. */
 export type Decision = Next | { readonly _tag: "Recalled"; readonly delay: number }
@@ -72,17 +72,14 @@ const ownRun = <A, E, R>(
     let took = 0
     let left: Exit.Exit<A, E> | undefined
     // Made when the run begins, so that many that end in the same moment make nothing then.
-    const entry: Entry = {
-      pass: () => {
-        // A run that was left behind may end when the next one has begun.
-        if (standsFor.get(caller) === run) standsFor.delete(caller)
-        resume(Effect.succeed({ exit: left ?? run.pollUnsafe()!, took }))
-      },
-      gone: false
+    const goOn = () => {
+      // A run that was left behind may end when the next one has begun.
+      if (standsFor.get(caller) === run) standsFor.delete(caller)
+      resume(Effect.succeed({ exit: left ?? run.pollUnsafe()!, took }))
     }
     const end = () => {
       took = now(clock) - startedAt
-      inTurn(clock, entry)
+      inTurn(clock, goOn)
     }
     if (run.pollUnsafe() !== undefined) return end()
     standsFor.set(caller, run)
@@ -97,10 +94,7 @@ const ownRun = <A, E, R>(
         end()
       }
     })
-    return Effect.suspend(() => {
-      entry.gone = true
-      return Effect.flatMap(Effect.andThen(Fiber.interrupt(run), Fiber.await(run)), cleanUpOf)
-    })
+    return Effect.flatMap(Effect.andThen(Fiber.interrupt(run), Fiber.await(run)), cleanUpOf)
   })
 
 /** Runs an effect as long as its governor says so, and ends as the last run has, or with what was used up. */

@@ -5,7 +5,8 @@
  * Invariants
  * - Who comes first goes first.
  * - Nobody waits while there is time left in this turn.
- * - Who throws keeps nobody from going on. (Restart.test.ts)
+ * - Who throws keeps nobody from going on.
+ * (turnstile.test.ts)
  */
 import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
@@ -20,23 +21,16 @@ const turnMillis = 4
 /** Of these, what is for those who need not wait: they add to the turn of whoever made them come. */
 const atOnceMillis = 1
 
-/** Somebody who is to go on. */
-export interface Entry {
-  readonly pass: () => void
-  /** Whether it does not want to any more. */
-  gone: boolean
-}
-
-let waiting: Array<Entry> = []
+let waiting: Array<() => void> = []
 /** When the first one passed in this turn. */
 let begin: number | undefined
 
 const isTime = (millis: number): boolean => realNow() - (begin ??= realNow()) < millis
 
 // A task that goes on may end, and an exit observer that somebody has put on its fiber may throw. The others go on.
-const pass = (entry: Entry): void => {
+const letThrough = (pass: () => void): void => {
   try {
-    entry.pass()
+    pass()
   } catch (defect) {
     say(Context.empty(), "Error", "An exit observer on the fiber of a task threw", {}, Cause.die(defect))
   }
@@ -46,10 +40,7 @@ const nextTurn = (): void => {
   Effect.runFork(Effect.yieldNow).addObserver(() => {
     begin = undefined
     let passed = 0
-    while (passed < waiting.length && isTime(turnMillis)) {
-      const entry = waiting[passed++]!
-      if (!entry.gone) pass(entry)
-    }
+    while (passed < waiting.length && isTime(turnMillis)) letThrough(waiting[passed++]!)
     waiting = waiting.slice(passed)
     if (begin !== undefined) nextTurn()
   })
@@ -59,19 +50,13 @@ const nextTurn = (): void => {
  * Calls back when it is the caller's turn: at once, if there is time. A test on a virtual clock is not to depend on how long
  * anything takes.
  */
-export const inTurn = (clock: Clock.Clock, entry: Entry): void => {
-  if (isVirtual(clock)) return entry.pass()
+export const inTurn = (clock: Clock.Clock, pass: () => void): void => {
+  if (isVirtual(clock)) return pass()
   if (begin === undefined) nextTurn()
-  if (waiting.length === 0 && isTime(atOnceMillis)) entry.pass()
-  else waiting.push(entry)
+  if (waiting.length === 0 && isTime(atOnceMillis)) pass()
+  else waiting.push(pass)
 }
 
 /** Waits for its turn. */
 export const turn = (clock: Clock.Clock): Effect.Effect<void> =>
-  Effect.callback<void>((resume) => {
-    const entry: Entry = { pass: () => resume(Effect.void), gone: false }
-    inTurn(clock, entry)
-    return Effect.sync(() => {
-      entry.gone = true
-    })
-  })
+  Effect.callback<void>((resume) => inTurn(clock, () => resume(Effect.void)))
