@@ -168,7 +168,7 @@ export class PoolThread {
   private read = 0
   private roomsAtOnce = 0
   /** How much was drained, and since when in this turn, as far as that was looked at. */
-  private drained = 0
+  private drainedCount = 0
   private drainedSince: number | undefined = undefined
   /** Whether the time for its frames in this turn is over. */
   private drainedEnough = false
@@ -493,7 +493,7 @@ export class PoolThread {
   private drainForAWhile(): void {
     while (!this.drainedEnough && this.readOne()) {
       // A turn may drain many times, each for what has come meanwhile.
-      if ((++this.drained & 15) !== 0) continue
+      if ((++this.drainedCount & 15) !== 0) continue
       if (this.drainedSince === undefined) {
         this.drainedSince = realNow()
         nextTurn(this.drainAgain)
