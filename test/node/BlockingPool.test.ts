@@ -1,4 +1,4 @@
-import { Blocking, BlockingFunction, Limits, TaskScope } from "@ambit/core"
+import { Blocking, BlockingFunction, Limits, Task, TaskScope } from "@ambit/core"
 import { BlockingPool } from "@ambit/node"
 import { describe, expect, it, layer, vi } from "@effect/vitest"
 import * as Cause from "effect/Cause"
@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Metric from "effect/Metric"
+import * as References from "effect/References"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { availableParallelism } from "node:os"
@@ -324,6 +325,29 @@ layer(BlockingPool.layer({ threads: 2, grace: "100 millis" }), { excludeTestServ
         })
         expect(info.annotations).toMatchObject({ run: "17" })
         expect(info.traceparent).toMatch(/^00-[0-9a-f]{32}-[0-9a-f]{16}-01$/)
+      }))
+
+    it.effect("knows its own caller, whoever has called before and after it", () =>
+      Effect.gen(function*() {
+        // Of all kinds, in an order in which neighbours differ in one thing, in some, or in nothing but the task.
+        const calls = Array.from({ length: 120 }, (_, nth) => {
+          const [run, level] = [nth % 3, nth % 4 === 0 ? "Error" as const : "Info" as const]
+          const value = nth % 2 === 0 ? nth : { nth }
+          const plain = Effect.provideService(
+            Blocking.run(functions.contextWith, value),
+            References.MinimumLogLevel,
+            level
+          )
+          const annotated = run === 0 ? plain : Effect.annotateLogs(plain, { run })
+          const traced = nth % 5 === 0 ? Effect.withSpan(annotated, "reading") : annotated
+          return Effect.gen(function*() {
+            const task = yield* Task.spawn(traced, `task${nth % 7}`)
+            const { annotations, minimumLogLevel, task: path, traceparent } = yield* task.join
+            const seen = { path, run: annotations["run"] ?? 0, level: minimumLogLevel, traced: traceparent !== "" }
+            expect(seen).toEqual({ path: task.path, run, level, traced: nth % 5 === 0 })
+          })
+        })
+        yield* TaskScope.use("sensor", () => Effect.all(calls, { concurrency: "unbounded" }))
       }))
   }
 )

@@ -2,10 +2,13 @@
  * What a thread asks for just when its call, its pool or itself comes to an end.
  * The questions lie in shared memory, so a test sees them before the pool reads of them.
  */
+import type { BlockingFunction } from "@ambit/core"
 import { afterEach, expect, it, vi } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { identity } from "effect/Function"
+import * as References from "effect/References"
+import * as Tracer from "effect/Tracer"
 import { type Handler, Offers } from "../../packages/node/src/internal/offers.ts"
 import type { PoolImpl } from "../../packages/node/src/internal/pool.ts"
 import { PoolThread } from "../../packages/node/src/internal/poolThread.ts"
@@ -188,4 +191,26 @@ it("annotations that cannot be shown keep no call from running", async () => {
   expect(target.answers).toMatchObject([{
     annotations: { circular: "a value that cannot be shown", plain: 1 }
   }])
+})
+
+it("a caller that differs from the one before it in one thing alone is another one", async () => {
+  const pool = await makePool()
+  const one = { task: "app/one", app: "app", context: Context.empty() }
+  const span = Tracer.externalSpan({ traceId: "1".repeat(32), spanId: "2".repeat(16) })
+  const others: ReadonlyArray<readonly [caller: Partial<typeof one>, seen: Partial<BlockingFunction.CallInfo>]> = [
+    [{ task: "app/two" }, { task: "app/two" }],
+    [{ app: "other", context: Context.make(References.CurrentLogSpans, []) }, { app: "other" }],
+    [{ context: Context.make(References.MinimumLogLevel, "Error") }, { minimumLogLevel: "Error" }],
+    [{ context: Context.make(References.CurrentLogAnnotations, { run: 1 }) }, { annotations: { run: 1 } }],
+    [{ context: Context.make(Tracer.ParentSpan, span) as Context.Context<never> }, {
+      traceparent: `00-${"1".repeat(32)}-${"2".repeat(16)}-01`
+    }]
+  ]
+  const plain = { task: "app/one", app: "app", minimumLogLevel: "Info", annotations: {}, traceparent: "" }
+  const calls = others.flatMap(([caller]) => [one, { ...one, ...caller }])
+    .map((caller) => callWith(pool, caller, functions.context))
+  await until(() => calls.every(({ answers }) => answers.length === 1))
+  expect(calls.map(({ answers }) => answers[0])).toMatchObject(
+    others.flatMap(([, seen]) => [plain, { ...plain, ...seen }])
+  )
 })

@@ -47,7 +47,7 @@ export interface Called {
   readonly ends: Array<Blocking.CallEnd["_tag"]>
 }
 
-type Options = Partial<Blocking.CallOptions> & { readonly context?: Context.Context<never> }
+type Options = Partial<Blocking.CallOptions> & Partial<Pick<Blocking.Request, "context" | "task" | "app">>
 
 export const callWith = (
   pool: PoolImpl,
@@ -71,7 +71,7 @@ export const callThen = (
 
 const submit = (
   pool: PoolImpl,
-  { context = Context.empty(), ...options }: Options,
+  { app = "", context = Context.empty(), task = "", ...options }: Options,
   then: () => void,
   reference: Blocking.Request["reference"],
   args: ReadonlyArray<unknown>
@@ -83,8 +83,8 @@ const submit = (
     args,
     options: { name: undefined, grace: undefined, timeout: undefined, transfer: [], ...options },
     context,
-    task: "",
-    app: "",
+    task,
+    app,
     progress: undefined,
     answered: (exit) => {
       answers.push(Exit.isSuccess(exit) ? exit.value : exit)

@@ -33,7 +33,8 @@ import {
   type DefineFrame,
   type Failure,
   hasReturned,
-  type MetaFrame,
+  marks,
+  type Meta,
   mostMethods,
   mostUnread,
   nextSequence,
@@ -76,7 +77,7 @@ let told = false
 let quiet = true
 /** Whether a timer runs, which is not the call itself. */
 let inTimer = false
-let meta: MetaFrame = [toThread.meta, "", "", "Info", "", "{}"]
+let meta: Meta = { task: "", app: "", level: "Info", traceparent: "", annotations: "{}" }
 let questions = 0
 
 const isCancelled = (): boolean =>
@@ -89,12 +90,12 @@ const info = (): CallInfo | undefined =>
     : {
       pool: data.pool,
       thread: data.thread,
-      task: meta[1],
-      app: meta[2],
+      task: meta.task,
+      app: meta.app,
       function: running,
-      annotations: JSON.parse(meta[5]) as Record<string, unknown>,
-      minimumLogLevel: meta[3],
-      traceparent: meta[4]
+      annotations: JSON.parse(meta.annotations) as Record<string, unknown>,
+      minimumLogLevel: meta.level,
+      traceparent: meta.traceparent
     }
 
 /** Waits until the main thread has read enough of what was said before; `false` when it has not in that time. */
@@ -129,7 +130,7 @@ const tell = (frame: ReadonlyArray<unknown>): void => {
 const levels = ["All", "Trace", "Debug", "Info", "Warn", "Error", "Fatal", "None"]
 
 const log = (level: LogLevel, message: string, annotations: Readonly<Record<string, unknown>>): void => {
-  if (levels.indexOf(level) < levels.indexOf(meta[3])) return
+  if (levels.indexOf(level) < levels.indexOf(meta.level)) return
   tell([toMain.log, slot, level, message, travellingFields(annotations)])
 }
 
@@ -398,10 +399,32 @@ const fail = (error: unknown): void => {
   port.postMessage([toMain.failed, at, { _tag: "Threw", error: encodeThrown(error) } satisfies Failure])
 }
 
+/** Reads for whom the next calls run. Gives how much of the frame that was. */
+const readMeta = (mark: number, frame: ReadonlyArray<string>, at: number): number => {
+  const task = frame[at]!
+  if (mark === marks.task) {
+    meta = { ...meta, task }
+    return 2
+  }
+  meta = {
+    task,
+    app: frame[at + 1]!,
+    level: frame[at + 2]!,
+    traceparent: frame[at + 3]!,
+    annotations: frame[at + 4]!
+  }
+  return 6
+}
+
 /** Runs the calls of a batch from `index` on. */
 const runBatch = (frame: BatchFrame, index: number): boolean => {
   let at = index
   while (at < frame.length) {
+    const mark = frame[at] as number
+    if (mark < 0) {
+      at += readMeta(mark, frame as ReadonlyArray<string>, at + 1)
+      continue
+    }
     const count = frame[at + 3] as number
     const next = at + 4 + count
     const goesOn = run(
@@ -419,7 +442,7 @@ const runBatch = (frame: BatchFrame, index: number): boolean => {
   return false
 }
 
-const receive = (frame: DefineFrame | MetaFrame | CallFrame | BatchFrame): void => {
+const receive = (frame: DefineFrame | CallFrame | BatchFrame): void => {
   switch (frame[0]) {
     case toThread.define:
       return define(frame as DefineFrame)
@@ -433,18 +456,10 @@ const receive = (frame: DefineFrame | MetaFrame | CallFrame | BatchFrame): void 
   }
 }
 
-const step = (frame: MetaFrame | CallFrame | BatchFrame): boolean => {
-  switch (frame[0]) {
-    case toThread.meta:
-      meta = frame as MetaFrame
-      return false
-    case toThread.call: {
-      const [, at, number, id, args] = frame as CallFrame
-      return run(at, number, id, args)
-    }
-    default:
-      return runBatch(frame as BatchFrame, 1)
-  }
+const step = (frame: CallFrame | BatchFrame): boolean => {
+  if (frame[0] !== toThread.call) return runBatch(frame as BatchFrame, 1)
+  const [, at, number, id, args] = frame as CallFrame
+  return run(at, number, id, args)
 }
 
 // -----------------------------------------------------------------------------

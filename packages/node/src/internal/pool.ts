@@ -41,7 +41,7 @@ import { FunctionTable } from "./functionTable.ts"
 import { JobQueue, PoolJob, waitsForQueue } from "./job.ts"
 import { errandIn } from "./offers.ts"
 import { type Caller, callerIn, type HeardFrame, isSameCaller, metaOf, PoolThread } from "./poolThread.ts"
-import { type AskFrame, askKinds, type Failure, type MetaFrame, type SignFrame, toMain } from "./protocol.ts"
+import { type AskFrame, askKinds, type Failure, type Meta, type SignFrame, toMain } from "./protocol.ts"
 import { after, afterIfAlive, cancelTimer, isDoneWithin, realNow, type Timer } from "./realTime.ts"
 import { say } from "./say.ts"
 import { decodeThrown, textOf } from "./thrown.ts"
@@ -127,7 +127,7 @@ export class PoolImpl {
   private startProblem: unknown = undefined
   private onReady: ((problem: string | undefined) => void) | undefined = undefined
   private lastMeta:
-    | { readonly context: Context.Context<never>; readonly caller: Caller; readonly frame: MetaFrame }
+    | { readonly context: Context.Context<never>; readonly caller: Caller; readonly meta: Meta }
     | undefined = undefined
   private saturatedSince: number | undefined = undefined
   private saturationTold = -Infinity
@@ -262,20 +262,15 @@ export class PoolImpl {
     }
   }
 
-  private metaFor({ app, context, task }: Request): MetaFrame {
+  private metaFor({ app, context, task }: Request): Meta {
     const last = this.lastMeta
-    if (last?.context === context && last.caller.task === task) return last.frame
-    const caller = callerIn(context, task)
-    const frame = last !== undefined && isSameCaller(caller, last.caller) ? last.frame : this.frameOf(caller, app)
-    this.lastMeta = { context, caller, frame }
-    return frame
-  }
-
-  // Another caller may look the same to a thread, and then there is nothing to send.
-  private frameOf(caller: Caller, app: string): MetaFrame {
-    const made = metaOf(caller, app)
-    const last = this.lastMeta?.frame
-    return last !== undefined && made.every((part, index) => part === last[index]) ? last : made
+    if (last?.context === context && last.meta.task === task) return last.meta
+    const caller = callerIn(context)
+    const meta = last?.meta.app === app && isSameCaller(caller, last.caller)
+      ? last.meta.task === task ? last.meta : { ...last.meta, task }
+      : metaOf(caller, task, app)
+    this.lastMeta = { context, caller, meta }
+    return meta
   }
 
   /** An idle thread, or a new one, or the least busy one that has room. */

@@ -35,8 +35,9 @@ import {
   hasReturned,
   isPrimitive,
   isUpTo,
+  marks,
   memorySize,
-  type MetaFrame,
+  type Meta,
   type MethodFrame,
   mostUnread,
   type NewsFrame,
@@ -153,7 +154,7 @@ export class PoolThread {
   /** When it has last answered or become ready. */
   heardAt = realNow()
   private readonly batch: Array<unknown> = []
-  private meta: MetaFrame | undefined = undefined
+  private meta: Meta | undefined = undefined
   private sequence = 0
   private error: unknown = undefined
   private hasEnded = false
@@ -267,15 +268,11 @@ export class PoolThread {
   // ---------------------------------------------------------------------------
 
   /** Sends a job. Throws when its arguments cannot be cloned; then it was not sent. */
-  send(job: PoolJob, meta: MetaFrame): void {
+  send(job: PoolJob, meta: Meta): void {
     const { args, options, reference } = job.request
     const id = this.functions.idOf(reference.module, reference.name)
     if (!this.defined.has(id)) this.define(id)
-    if (this.meta !== meta) {
-      this.flush()
-      this.port.postMessage(meta)
-      this.meta = meta
-    }
+    if (this.meta !== meta) this.tellMeta(meta)
     if (this.sent.length === 0) {
       const now = realNow()
       // What it answered until now is learned from, or a thread that gets one call at a time would never get more.
@@ -288,10 +285,7 @@ export class PoolThread {
     Atomics.store(this.memory, words.slots + slot, slotWord(sequence, slotStates.queued))
     if (options.transfer.length === 0 && args.every(isPrimitive)) {
       // One frame is one clone, so the calls of a batch must not share objects; primitives cannot.
-      if (this.batch.length === 0) {
-        this.batch.push(toThread.batch)
-        queueMicrotask(this.flush)
-      }
+      this.beginBatch()
       this.batch.push(slot, sequence, id, args.length)
       for (const arg of args) this.batch.push(arg)
     } else {
@@ -312,6 +306,25 @@ export class PoolThread {
     job.sequence = sequence
     this.slots[slot] = job
     this.sent.push(job)
+  }
+
+  private beginBatch(): void {
+    if (this.batch.length > 0) return
+    this.batch.push(toThread.batch)
+    queueMicrotask(this.flush)
+  }
+
+  private tellMeta(meta: Meta): void {
+    const { annotations, app, level, task, traceparent } = meta
+    const last = this.meta
+    this.meta = meta
+    // Mostly another task of the same app calls.
+    const isSame = last?.app === app && last.level === level && last.traceparent === traceparent &&
+      last.annotations === annotations
+    if (isSame && last.task === task) return
+    this.beginBatch()
+    if (isSame) this.batch.push(marks.task, task)
+    else this.batch.push(marks.meta, task, app, level, traceparent, annotations)
   }
 
   /** Tells the thread of a function; it loads its module. */
@@ -596,14 +609,12 @@ export class PoolThread {
 
 /** What a thread is told of the caller of a request, as it stands in a context. */
 export interface Caller {
-  readonly task: string
   readonly level: string
   readonly span: Tracer.AnySpan | undefined
   readonly annotations: Readonly<Record<string, unknown>>
 }
 
-export const callerIn = (context: Context.Context<never>, task: string): Caller => ({
-  task,
+export const callerIn = (context: Context.Context<never>): Caller => ({
   level: Context.get(context, References.MinimumLogLevel),
   span: Context.getOrUndefined(context as Context.Context<Tracer.ParentSpan>, Tracer.ParentSpan),
   annotations: Context.get(context, References.CurrentLogAnnotations)
@@ -611,17 +622,15 @@ export const callerIn = (context: Context.Context<never>, task: string): Caller 
 
 /** Whether two callers are the same to a thread. Spans and annotations do not change. */
 export const isSameCaller = (one: Caller, other: Caller): boolean =>
-  one.task === other.task && one.level === other.level && one.span === other.span &&
-  one.annotations === other.annotations
+  one.level === other.level && one.span === other.span && one.annotations === other.annotations
 
-export const metaOf = ({ annotations, level, span, task }: Caller, app: string): MetaFrame => [
-  toThread.meta,
+export const metaOf = ({ annotations, level, span }: Caller, task: string, app: string): Meta => ({
   task,
   app,
   level,
-  span === undefined ? "" : `00-${span.traceId}-${span.spanId}-${span.sampled ? "01" : "00"}`,
-  textOfAnnotations(annotations)
-]
+  traceparent: span === undefined ? "" : `00-${span.traceId}-${span.spanId}-${span.sampled ? "01" : "00"}`,
+  annotations: textOfAnnotations(annotations)
+})
 
 const textOfAnnotations = (annotations: Readonly<Record<string, unknown>>): string => {
   try {

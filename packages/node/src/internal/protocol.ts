@@ -122,7 +122,10 @@ export const isUpTo = (sequence: number, last: number): boolean =>
   ((last - sequence) & sequenceMask) <= sequenceMask >> 1
 
 /** Main thread → thread. */
-export const toThread = { define: 0, meta: 1, call: 2, batch: 3, sign: 4 } as const
+export const toThread = { define: 0, call: 1, batch: 2, sign: 3 } as const
+
+/** What stands in a batch where a call has its slot, when the calls after it are for somebody else. */
+export const marks = { meta: -1, task: -2 } as const
 
 /** Thread → main thread. */
 export const toMain = {
@@ -147,23 +150,25 @@ export const mostMethods = 1024
 
 /** A module and a function get a short number on first use. */
 export type DefineFrame = readonly [kind: 0, id: number, module: string, name: string]
-/** For whom the calls after it run, up to the next frame of this kind. */
-export type MetaFrame = readonly [
-  kind: 1,
-  task: string,
-  app: string,
-  minimumLogLevel: string,
-  traceparent: string,
-  annotations: string
-]
+/** For whom calls run. */
+export interface Meta {
+  readonly task: string
+  readonly app: string
+  readonly level: string
+  readonly traceparent: string
+  readonly annotations: string
+}
 export type CallFrame = readonly [
-  kind: 2,
+  kind: 1,
   slot: number,
   sequence: number,
   id: number,
   args: ReadonlyArray<unknown>
 ]
-/** Many calls with primitive arguments: slot, sequence, id, how many arguments, the arguments, and so on. */
+/**
+ * Many calls with primitive arguments: slot, sequence, id, how many arguments, the arguments, and so on. Between them, for
+ * whom the next ones run: a mark, and the five texts, or the task alone.
+ */
 export type BatchFrame = ReadonlyArray<unknown>
 
 /** Why a call failed on the thread's side. */
