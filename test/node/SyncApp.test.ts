@@ -204,25 +204,46 @@ it.live("a stop ends the handlers that poll before onStop, which runs in their t
     expect(exit).toMatchObject({ _tag: "Success", value: { clean: true } })
   }))
 
-it.live("a stop of the app ends the wait for its handlers, and says which had begun", () =>
+it.live("a stop of the app ends the wait for its handlers, says which had begun, and none begins any more", () =>
   Effect.gen(function*() {
-    const exits: Array<Exit.Exit<unknown, unknown>> = []
-    const waits = (method: "polls" | "checks") =>
+    const exits = new Map<string, Exit.Exit<unknown, unknown>>()
+    const waits = (name: string, method: "polls" | "checks") =>
       Effect.forkDetach(
-        Effect.onExit(SyncApp.run(Rules, method), (exit) => Effect.sync(() => exits.push(exit))),
+        Effect.onExit(SyncApp.run(Rules, method), (exit) => Effect.sync(() => exits.set(name, exit))),
         { startImmediately: true }
       )
     const begins = Effect.gen(function*() {
-      yield* waits("polls")
+      // A thread that is known to be quick is sent the next ones ahead.
+      yield* Effect.repeat(SyncApp.run(Rules, "checks"), { times: 30 })
+      yield* waits("running", "polls")
       yield* running("rules.polls")
-      yield* waits("checks")
+      yield* waits("next", "checks")
+      yield* waits("last", "checks")
+      // What is told to stop gets the time to do so, and to begin the next one, before anything else is done here.
+      yield* Effect.sync(() =>
+        vi.spyOn(Atomics, "notify").mockImplementation((...told) => {
+          const woken = notify(...told)
+          for (const end = performance.now() + 10; performance.now() < end;);
+          return woken
+        })
+      )
     })
-    const { exit } = yield* withRules(begins, { config: { limit: 1 } })
+    const { notify } = Atomics
+    const { exit } = yield* Effect.ensuring(
+      withRules(begins, { config: { limit: 1 } }),
+      Effect.sync(() => vi.restoreAllMocks())
+    )
     expect(exit).toMatchObject({ _tag: "Success", value: { clean: true } })
-    expect(exits.map((exit) => Exit.findErrorOption(exit).pipe(Option.getOrUndefined))).toMatchObject([
-      { _tag: "BlockingError", reason: { _tag: "PoolStopped", pool: "rules", started: true } },
-      { _tag: "ScopeClosed", path: "host/rules/checks", state: "stopping", reason: "done" }
-    ])
+    const errorOf = (name: string) => Exit.findErrorOption(exits.get(name)!).pipe(Option.getOrUndefined)
+    expect(errorOf("running")).toMatchObject({ reason: { _tag: "PoolStopped", pool: "rules", started: true } })
+    for (const name of ["next", "last"]) {
+      expect(errorOf(name)).toMatchObject({
+        _tag: "ScopeClosed",
+        path: "host/rules/checks",
+        state: "stopping",
+        reason: "done"
+      })
+    }
   }))
 
 it.live("a lost thread ends the wait for the handlers behind the one that is lost, and says so", () =>

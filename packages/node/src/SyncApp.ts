@@ -170,9 +170,10 @@ const start = <Name extends string, Config, Handlers>(
     yield* inThread(app.start, config)
     yield* neverFull(Task.spawn(Deferred.await(lost), "(thread)", { onFailure: "stopApp" }))
     const handlers: Handle["handlers"] = new Set()
-    // The hook comes before the tasks are interrupted, and would wait for its turn behind them.
+    // The hook comes before the tasks are interrupted, and would wait for its turn behind them. The last ones first, or
+    // those behind the one that runs would begin as soon as that one has heard of it.
     const interruptHandlers = Effect.suspend(() =>
-      Effect.forEach([...handlers], (task) => task.interrupt("its app stops"), {
+      Effect.forEach([...handlers].toReversed(), (task) => task.interrupt("its app stops"), {
         concurrency: "unbounded",
         discard: true
       })
