@@ -372,6 +372,30 @@ describe("the budget", () => {
       assert.deepStrictEqual([apps["host/sensor"], live], ["failed", false])
     }))
 
+  it.effect("with giveUp is said with the apps that stay down with it, in the order in which they had started", () =>
+    Effect.gen(function*() {
+      const { layer, records } = makeRecorder()
+      yield* Effect.gen(function*() {
+        const { start } = makeLog()
+        const Reading = Context.Service<number>("test/Reading")
+        const restart = Restart.permanent({ schedule: everySecond, budget, onExhausted: "giveUp" })
+        const Sensor = App.layer("sensor", Layer.effect(Connection, Effect.as(start("sensor", failAfter(1)), 1)), {
+          restart
+        })
+        const Reader = App.layer("reader", Layer.effect(Reading, Effect.andThen(Connection, Effect.succeed(2))))
+        const Printer = App.layer("printer", Reading)
+        const host = yield* launch(Layer.mergeAll(
+          Layer.provide(Printer, Layer.provide(Reader, Sensor)),
+          looker(60, Effect.void)
+        ))
+        yield* TestClock.adjust("2 minutes")
+        yield* Fiber.join(host)
+      }).pipe(Effect.provide(layer))
+      const line = linesAt(records, "Error").at(-1)
+      assert.include(line, "it has used up its 2 restarts in 1h.")
+      assert.match(line!, /; it stays down, and with it host\/reader, host\/printer$/)
+    }))
+
   it.effect("is said with what its last start has failed with", () =>
     Effect.gen(function*() {
       const { layer, records } = makeRecorder()

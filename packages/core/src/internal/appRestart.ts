@@ -257,7 +257,7 @@ const recover = (
       const next = yield* nextOf(app, restarter, last)
       if (isOff()) break
       if (next._tag !== "Again") {
-        giveUp(app, next, last, first)
+        giveUp(app, next, last, current, first)
         break
       }
       tellRestart(app, next, last)
@@ -285,7 +285,7 @@ const recover = (
       last = { exit: yield* Effect.exit(start(app)), took: 0, reason: undefined }
       if (Exit.isSuccess(last.exit)) break
       if (!hasFailed(app)) {
-        sayStays(app, last.exit.cause)
+        sayStays(app, last.exit.cause, current)
         break
       }
       current.waiting.add(app)
@@ -295,11 +295,20 @@ const recover = (
   })
 
 /** Where its start was refused, such as by what it depends on, it waits for nothing any more. */
-const sayStays = (app: AppImpl, cause: Cause.Cause<unknown>): void => {
+const sayStays = (app: AppImpl, cause: Cause.Cause<unknown>, current: Restart): void => {
   if (app.phase._tag !== "Waiting") return
   const { message } = startFailure(app, cause)
   void stop(app, message)
-  if (!isOvertaken(app)) say(app.context, "Error", `${message}; it stays down`, { app: app.path }, cause)
+  if (isOvertaken(app)) return
+  say(app.context, "Error", `${message}; ${staysDown(app, current)}`, { app: app.path }, cause)
+}
+
+/** What was stopped with it does not start without it. */
+const staysDown = (app: AppImpl, { waiting }: Restart): string => {
+  const others = [...waiting].filter((one) => one !== app && !isAlive(one)).toReversed()
+  return others.length === 0
+    ? "it stays down"
+    : `it stays down, and with it ${others.map(({ path }) => path).join(", ")}`
 }
 
 /** What its policy says; one that throws is one that gives up. */
@@ -355,6 +364,7 @@ const giveUp = (
   app: AppImpl,
   next: Exclude<Next, { readonly _tag: "Again" }>,
   failed: Failed,
+  current: Restart,
   first: boolean
 ): void => {
   const { host, path, phase } = app
@@ -363,7 +373,7 @@ const giveUp = (
   // The layer of one that has never been ready fails, and stops what it is part of.
   const stopsHost = next.last === "stopHost" && host !== undefined && !first
   const problem = next.exhausted?.message ?? `${path} is not started again: ${next.why ?? "its policy is temporary"}`
-  const consequence = first ? "its layer fails" : stopsHost ? "the host stops" : "it stays down"
+  const consequence = first ? "its layer fails" : stopsHost ? "the host stops" : staysDown(app, current)
   say(app.context, "Error", `App ${problem}; ${consequence}`, { app: path }, first ? undefined : untoldOf(failed))
   if (!stopsHost) return
   const reason = `app ${path} ${next.exhausted === undefined ? "failed" : "has used up its restarts"}`
