@@ -764,6 +764,14 @@ describe("a pool", () => {
       expect((yield* BlockingPool.make({ name: "late", threads: 1 })).name).toBe("late")
     }).pipe(Effect.scoped, Effect.ensuring(Effect.sync(() => vi.restoreAllMocks()))))
 
+  it.live("that is closed before its first thread is ready waits for that no longer, and keeps no process", () =>
+    Effect.gen(function*() {
+      const start = vi.spyOn(PoolImpl.prototype, "start")
+      const fiber = yield* started(Effect.scoped(BlockingPool.make({ threads: 1 })))
+      yield* Fiber.interrupt(fiber)
+      expect(yield* Effect.promise(() => start.mock.results[0]!.value)).toBe("it was closed")
+    }).pipe(Effect.ensuring(Effect.sync(() => vi.restoreAllMocks()))))
+
   it.live("whose threads do not come in time fails in its start, and leaves nothing behind", () =>
     Effect.gen(function*() {
       vi.spyOn(PoolImpl.prototype, "start").mockReturnValueOnce(new Promise(() => {}))

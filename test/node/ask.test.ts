@@ -16,7 +16,7 @@ import { mostMethods, words } from "../../packages/node/src/internal/protocol.ts
 import * as asks from "../fixtures/asks.ts"
 import * as functions from "../fixtures/functions.ts"
 import { call, callWith, closePools, makePool, until } from "../support/barePool.ts"
-import { blockUntil, gate } from "../support/gate.ts"
+import { blockUntil, gate, set } from "../support/gate.ts"
 import { linesAt, makeRecorder } from "../support/recorder.ts"
 
 afterEach(async () => {
@@ -108,6 +108,32 @@ it("however many methods a thread asks for, each question gets to its own", asyn
   await until(() => target.answers.length === 1)
   expect(target.answers).toEqual([0])
   expect(pool["threads"][0]!.methods.length).toBe(mostMethods)
+})
+
+it("a method is known on both sides or on none, also when it is asked for where the stack is at its end", async () => {
+  const pool = await makePool()
+  const handlers = Array.from({ length: 50 }, (_, nth): [string, Handler] => [
+    `number${nth}`,
+    { effect: () => Effect.succeed(nth), contextFor: identity }
+  ])
+  const context = Context.make(Offers, new Map([["many", Object.fromEntries(handlers)]]))
+  const target = callWith(pool, { context }, asks.asksAtTheEnd, 50)
+  await until(() => target.answers.length === 1)
+  expect(target.answers).toEqual([0])
+})
+
+it("an effect whose call is cancelled in its first step is interrupted at once", async () => {
+  const pool = await makePool({ grace: 10_000 })
+  const log = gate()
+  const slow = () => {
+    target.job.cancel(Infinity)
+    return Effect.onInterrupt(Effect.never, () => Effect.sync(() => set(log, 0, 1)))
+  }
+  const target = callWith(pool, { context: offering({ slow }) }, asks.holdsAfterAsking, log)
+  await until(() => Atomics.load(log, 0) === 1)
+  // Or it would have been ended after its grace.
+  await until(() => pool.status().calls.length === 0)
+  expect(pool.counts.killed).toBe(0)
 })
 
 it("a thread that has asked for a task hears that it was started, though its call is cancelled in that moment", async () => {

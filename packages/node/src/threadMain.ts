@@ -147,8 +147,9 @@ const numberOf = (contract: string, method: string): number => {
   }
   const id = methodCount++
   const numbers = methods.get(contract) ?? new Map<string, number>()
-  methods.set(contract, numbers.set(method, id))
+  // Known only once it is told: near the end of the stack the telling may throw.
   port.postMessage([toMain.method, id, contract, method])
+  methods.set(contract, numbers.set(method, id))
   return id
 }
 
@@ -161,6 +162,8 @@ const ask: NonNullable<RunningCall["ask"]> = (how, contract, method, args, withi
   if (how === "post") return tell(frame)
   const deadline = performance.now() + within
   if (within <= 0 || !hasRoom(within)) throw new CallTimeout(contract, method, within, false)
+  // Numbers come again some day, and so would an old answer.
+  Atomics.store(memory, words.answer, 0)
   Atomics.store(memory, words.question, openQuestion(question))
   post(frame)
   let givenUp = false

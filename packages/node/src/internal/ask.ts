@@ -97,6 +97,8 @@ const call = (
   if (fiber.pollUnsafe() === undefined) {
     if (job === undefined) thread.effects.set(question, fiber)
     else (job.effects ??= new Map()).set(fiber, what)
+    // Its first step may have ended the call, when nobody could find the effect yet.
+    if (asker.question?.number !== question) fiber.interruptUnsafe()
   }
   fiber.addObserver((exit) => {
     if (job === undefined) thread.effects.delete(question)

@@ -987,6 +987,8 @@ export class PoolImpl {
 
   private async stop(): Promise<void> {
     this.closing = true
+    this.onReady?.("it was closed")
+    this.onReady = undefined
     for (const timer of [this.idleTimer, this.stallTimer, this.saturationTimer, this.spareTimer]) cancelTimer(timer)
     const { stopWithin } = this.settings
     const threads = [...this.threads, ...this.retiring, ...(this.spare === undefined ? [] : [this.spare])]
