@@ -122,6 +122,18 @@ it("a method is known on both sides or on none, also when it is asked for where 
   expect(target.answers).toEqual([0])
 })
 
+it("a thread that waits to be heard at all hears that its call is cancelled", async () => {
+  const pool = await makePool({ grace: 10_000 })
+  const log = gate()
+  vi.spyOn(PoolThread.prototype, "makeRoom").mockReturnValue(undefined)
+  const target = callWith(pool, { context: offering({ note: () => Effect.void }) }, asks.saysTooMuch, log)
+  await until(() => Atomics.load(log, 0) === 1)
+  target.job.cancel(Infinity)
+  await until(() => Atomics.load(log, 1) !== 0)
+  expect(Atomics.load(log, 1)).toBe(1)
+  expect(pool.counts.killed).toBe(0)
+})
+
 it("an effect whose call is cancelled in its first step is interrupted at once", async () => {
   const pool = await makePool({ grace: 10_000 })
   const log = gate()

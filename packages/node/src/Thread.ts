@@ -305,7 +305,7 @@ export const post = <Calls, K extends keyof Calls & string>(
  *
  * **Failure**
  *
- * As `call`, for the start. When this throws, the task is interrupted, if it had begun.
+ * As `call`, for the start. When this throws, no task was started.
  *
  * @category main thread
  * @since 0.1.0

@@ -98,15 +98,18 @@ const info = (): CallInfo | undefined =>
       traceparent: meta.traceparent
     }
 
+/** How often who waits for room looks whether it is to stop: what wakes it for that would be lost just before the wait. */
+const lookEvery = 50
+
 /** Waits until the main thread has read enough of what was said before; `false` when it has not in that time. */
-const hasRoom = (within: number): boolean => {
+const hasRoom = (within: number, isToStop: () => boolean): boolean => {
   let unread = Atomics.load(memory, words.unread)
   if (unread < mostUnread) return true
   const deadline = performance.now() + within
   while (unread >= mostUnread) {
     const left = deadline - performance.now()
-    if (left <= 0) return false
-    Atomics.wait(memory, words.unread, unread, left)
+    if (left <= 0 || isToStop()) return false
+    Atomics.wait(memory, words.unread, unread, Math.min(left, lookEvery))
     unread = Atomics.load(memory, words.unread)
   }
   return true
@@ -123,7 +126,7 @@ const roomWithin = 1000
 
 /** Says what nobody waits for. */
 const tell = (frame: ReadonlyArray<unknown>): void => {
-  hasRoom(roomWithin)
+  hasRoom(roomWithin, () => false)
   post(frame)
 }
 
@@ -161,7 +164,11 @@ const ask: NonNullable<RunningCall["ask"]> = (how, contract, method, args, withi
   const frame = [toMain.ask, slot, askKinds[how], question, numberOf(contract, method), told, ...args]
   if (how === "post") return tell(frame)
   const deadline = performance.now() + within
-  if (within <= 0 || !hasRoom(within)) throw new CallTimeout(contract, method, within, false)
+  if (within <= 0 || !hasRoom(within, isToStop)) {
+    if (isClosing()) throw new CallRefused(contract, method, "closing")
+    stopHere()
+    throw new CallTimeout(contract, method, within, false)
+  }
   // Numbers come again some day, and so would an old answer.
   Atomics.store(memory, words.answer, 0)
   Atomics.store(memory, words.question, openQuestion(question))
@@ -191,6 +198,8 @@ const ask: NonNullable<RunningCall["ask"]> = (how, contract, method, args, withi
 }
 
 const isClosing = (): boolean => Atomics.load(memory, words.closing) === 1
+
+const isToStop = (): boolean => isClosing() || (!told && isCancelled())
 
 const valueOf = (answer: Answer, contract: string, method: string): unknown => {
   switch (answer[0]) {

@@ -211,7 +211,7 @@ export class PoolThread {
     this.port.on("message", (frame: ToMain) => {
       if (frame[0] !== toMain.news) this.readSlotsBefore()
       this.take(frame)
-      // It says nothing more until it is answered.
+      // It waits now. What it says once it is answered comes as a message of its own.
       if (frame[0] === toMain.ask && frame[2] === askKinds.call) return
       this.drainForAWhile()
       listener.drained(this)

@@ -15,8 +15,8 @@ import type { MessagePort } from "node:worker_threads"
 export const slotCount = 64
 
 /**
- * How many frames that no call waits for a thread may have sent and the main thread not read. What is read makes room in
- * the next turn of the event loop, so a thread that talks without end takes no more than this of each.
+ * How many frames, beside the ends of calls, a thread may have sent and the main thread not read. What is read makes room in
+ * the next turn of the event loop, and most questions at once, so a thread that talks without end takes a bounded part of each.
  */
 export const mostUnread = 128
 
@@ -236,7 +236,7 @@ export type ToMain =
   | WithdrawFrame
   | MethodFrame
 
-/** Main thread → a thread that waits in `Thread.call`. */
+/** Main thread → a thread that waits in `Thread.call` or `Thread.spawn`. */
 export type Answer =
   | readonly [how: "value", value: unknown]
   | readonly [how: "thrown", error: Thrown]
