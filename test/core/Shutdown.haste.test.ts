@@ -172,6 +172,30 @@ describe("haste", () => {
       ])
     }).pipe(Effect.provide(makeRecorder().layer)))
 
+  it.effect("tells of a task that ends in the very moment, since the close it waits for gives up", () =>
+    Effect.gen(function*() {
+      const app = App.layer(
+        "app",
+        Effect.gen(function*() {
+          yield* App.onStop("hang", stuck)
+          const session = yield* TaskScope.child(yield* TaskScope.TaskScope, "session")
+          yield* TaskScope.spawn(session, stuck, "stuck")
+          yield* TaskScope.spawn(session, Effect.ensuring(Effect.never, TaskScope.close(session)), "waits")
+          yield* Effect.forkDetach(TaskScope.close(session, { within: "8 seconds" }))
+        })
+      )
+      const host = yield* launch(app)
+      yield* TestClock.adjust(200)
+      yield* host.beginStop
+      yield* TestClock.adjust(200)
+      host.control.hurry("the user is gone", 0)
+      yield* advanceUntilDone(host.fiber)
+      assert.deepStrictEqual(outcomes(host.reports[0]!.tasks), [
+        "hub/app/session/stuck abandoned",
+        "hub/app/session/waits interrupted"
+      ])
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
   it.effect("bounds all that is left, whatever anything does, from wherever it comes", () =>
     Effect.gen(function*() {
       class Db extends Context.Service<Db, string>()("test/core/Shutdown/haste/Db2") {}

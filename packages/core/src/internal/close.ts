@@ -302,30 +302,31 @@ const inList = (scope: ScopeImpl): () => TaskImpl | undefined => {
 }
 
 // Interrupts tasks of which some are in scopes that have not begun to stop, and does not wait. The report of `scope`
-// tells of those that nobody else tells of.
-const interruptApart = (scope: ScopeImpl, tasks: ReadonlyArray<TaskImpl>, reason: string): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    const live = tasks.filter(isLive)
-    if (live.length === 0) return Effect.void
-    const asked = scope.asked ??= new Set()
-    for (const task of live) {
-      asked.add(task)
-      // Nobody gets its path any more.
-      task.scope.names.take(task.name)
-    }
+// tells of those that live at the call and that nobody else tells of.
+const interruptApart = (scope: ScopeImpl, tasks: ReadonlyArray<TaskImpl>, reason: string): Effect.Effect<void> => {
+  const live = tasks.filter(isLive)
+  if (live.length === 0) return Effect.void
+  const asked = scope.asked ??= new Set()
+  for (const task of live) {
+    asked.add(task)
+    // Nobody gets its path any more.
+    task.scope.names.take(task.name)
+  }
+  return Effect.suspend(() => {
     const next = live.values()
     return Effect.map(interruptAll(() => next.next().value, scope, reason, now(scope.clock)), () => {
       for (const { task } of callsLeftIn(scope)) if (task !== undefined) asked.add(task)
     })
   })
+}
 
-/** Interrupts all tasks of a tree, and does not wait. */
+/** Gives the interrupt of all tasks of a tree that live at this call. It does not wait for them. */
 export const interruptTree = (scope: ScopeImpl, reason: string): Effect.Effect<void> =>
-  Effect.suspend(() => interruptApart(scope, allTasksOf(scope), reason))
+  interruptApart(scope, allTasksOf(scope), reason)
 
-/** Interrupts the tasks of a tree that want to stop as soon as the stop is announced, and does not wait. */
+/** As `interruptTree`, of those that want to stop as soon as the stop is announced. */
 export const interruptEarly = (scope: ScopeImpl, reason: string): Effect.Effect<void> =>
-  Effect.suspend(() => interruptApart(scope, earlyTasksOf(scope), reason))
+  interruptApart(scope, earlyTasksOf(scope), reason)
 
 // What waits for a restart does not begin any more, and there is nothing to wait for.
 const isEarly = (task: TaskImpl): boolean => task.settings.early || task.supervision?.waiting !== undefined

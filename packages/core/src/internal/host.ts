@@ -614,11 +614,10 @@ const hurry = (host: HostImpl, reason: string, millis: number): void => {
     formatMillis(within)
   }`
   say(root.context, "Warn", text, { host: host.name, reason })
+  // What waits for its time ends in this moment, and what lives by now is told all the same.
+  const interrupted = interruptTree(root, reason)
   root.pace.hurry(since, within)
-  Effect.runForkWith(root.context)(Effect.andThen(
-    interruptTree(root, reason),
-    Effect.sync(() => killCalls(root))
-  ))
+  Effect.runForkWith(root.context)(Effect.andThen(interrupted, Effect.sync(() => killCalls(root))))
 }
 
 /** Where the stop of a host is, and what it has left. */
