@@ -174,25 +174,35 @@ describe("haste", () => {
 
   it.effect("tells of a task that ends in the very moment, since the close it waits for gives up", () =>
     Effect.gen(function*() {
-      const app = App.layer(
-        "app",
-        Effect.gen(function*() {
-          yield* App.onStop("hang", stuck)
-          const session = yield* TaskScope.child(yield* TaskScope.TaskScope, "session")
-          yield* TaskScope.spawn(session, stuck, "stuck")
-          yield* TaskScope.spawn(session, Effect.ensuring(Effect.never, TaskScope.close(session)), "waits")
-          yield* Effect.forkDetach(TaskScope.close(session, { within: "8 seconds" }))
-        })
+      class Db extends Context.Service<Db, string>()("test/core/Shutdown/haste/moment/Db") {}
+      class Api extends Context.Service<Api, string>()("test/core/Shutdown/haste/moment/Api") {}
+      const below = App.layer(
+        "below",
+        Layer.effect(
+          Db,
+          Effect.gen(function*() {
+            const session = yield* TaskScope.child(yield* TaskScope.TaskScope, "session")
+            yield* TaskScope.spawn(session, stuck, "stuck")
+            yield* TaskScope.spawn(session, Effect.ensuring(Effect.never, TaskScope.close(session)), "waits")
+            yield* Task.spawn(TaskScope.close(session), "closes")
+            return "db"
+          })
+        )
       )
-      const host = yield* launch(app)
+      // While these do not leave, the stop of the app below has not begun.
+      const above = App.layer("above", Layer.effect(Api, Effect.as(Db, "api")))
+      const top = App.layer("top", Effect.andThen(Api, Task.spawn(stuck, "deaf")))
+      const host = yield* launch(Layer.provide(top, Layer.provide(above, below)))
       yield* TestClock.adjust(200)
       yield* host.beginStop
       yield* TestClock.adjust(200)
       host.control.hurry("the user is gone", 0)
       yield* advanceUntilDone(host.fiber)
       assert.deepStrictEqual(outcomes(host.reports[0]!.tasks), [
-        "hub/app/session/stuck abandoned",
-        "hub/app/session/waits interrupted"
+        "hub/below/closes interrupted",
+        "hub/below/session/stuck abandoned",
+        "hub/below/session/waits interrupted",
+        "hub/top/deaf abandoned"
       ])
     }).pipe(Effect.provide(makeRecorder().layer)))
 
