@@ -6,6 +6,8 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as References from "effect/References"
 import * as Schema from "effect/Schema"
 import * as asks from "../fixtures/asks.ts"
 import * as functions from "../fixtures/functions.ts"
@@ -65,6 +67,27 @@ layer(BlockingPool.layer({ threads: 2 }), { excludeTestServices: true })("a thre
         at(20)
       )
       expect(yield* inScope(both)).toEqual([13, "at 20", 17, "at 20"])
+    }))
+
+  it.effect("asks for effects that run each for who has asked, and take nothing of what is around the offer", () =>
+    Effect.gen(function*() {
+      const seen: Array<unknown> = []
+      const add = (a: number, b: number) =>
+        Effect.gen(function*() {
+          const span = yield* Effect.option(Effect.currentParentSpan)
+          const { asker, by } = yield* References.CurrentLogAnnotations
+          seen.push({ asker, by, hasSpan: Option.isSome(span) })
+          return a + b
+        })
+      const around = yield* Effect.scoped(Layer.build(MainCalls.layer(asks.Desk, { ...handlers, add }))).pipe(
+        Effect.annotateLogs({ by: "offer" }),
+        Effect.withSpan("start")
+      )
+      const asked = Blocking.run(asks.adds, 20, 22).pipe(Effect.annotateLogs({ asker: "it" }))
+      for (const one of [asked, Effect.withSpan(asked, "call")]) {
+        expect(yield* inScope(Effect.provide(one, around))).toBe(42)
+      }
+      expect(seen).toEqual([false, true].map((hasSpan) => ({ asker: "it", by: undefined, hasSpan })))
     }))
 
   it.effect("D7: that waits too long is told so, and the effect is interrupted", () =>

@@ -5,8 +5,10 @@
 import { afterEach, expect, it, vi } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
+import type { FunctionTable } from "../../packages/node/src/internal/functionTable.ts"
 import type { PoolImpl } from "../../packages/node/src/internal/pool.ts"
 import { PoolThread } from "../../packages/node/src/internal/poolThread.ts"
+import { mostUnread, words } from "../../packages/node/src/internal/protocol.ts"
 import * as functions from "../fixtures/functions.ts"
 import { dies } from "../fixtures/modules/dies.ts"
 import { hangs } from "../fixtures/modules/hangs.ts"
@@ -146,6 +148,33 @@ it("what a call has moved to a thread is there when the pool restarts", async ()
   expect(moved.answers).toEqual([1000])
 })
 
+it("a call that has not begun when a restart tells calls to stop never begins, and costs no thread", async () => {
+  const pool = await makePool({ stopWithin: 300 })
+  await warm(pool)
+  const bytes = new Uint8Array(1000)
+  const moved = callWith(pool, { transfer: [bytes.buffer] }, hangs, bytes)
+  await pool.restart()
+  expect(reasonOf(moved)).toMatchObject({ _tag: "PoolStopped", started: false })
+  expect(pool.counts).toMatchObject({ killed: 0, died: 0 })
+  expect(pool.status()).toMatchObject({ threads: 1, busy: 0 })
+})
+
+it("a new thread loads what has run before, and not what could not be loaded", async () => {
+  const pool = await makePool()
+  await warm(pool)
+  const gone = { module: `${functions.triple.module}.gone`, name: "gone" } as typeof functions.triple
+  const missing = { ...functions.triple, name: "missing" }
+  const calls = [call(pool, gone), call(pool, missing)]
+  await answered(...calls)
+  expect(calls.map(reasonOf)).toMatchObject([{ _tag: "ModuleFailed" }, { _tag: "FunctionMissing" }])
+  await pool.restart()
+  const { defined, functions: table } = pool["threads"][0]! as unknown as {
+    readonly defined: ReadonlySet<number>
+    readonly functions: FunctionTable
+  }
+  expect([...defined].map((id) => table.all[id]!.name)).toEqual(["triple"])
+})
+
 it("a call whose thread ends before it began, with what it moved there, says so", async () => {
   const pool = await makePool()
   const [timer, bytes] = [gate(), new Uint8Array(1000)]
@@ -215,10 +244,24 @@ it("a result that cannot be read harms nothing either when it is read with other
 it("a line of the log that cannot be read fails no call", async () => {
   const pool = await makePool()
   await warm(pool)
-  const calls = [call(pool, functions.logsNested, tooDeep), call(pool, functions.triple, 1)]
+  const calls = [call(pool, functions.logsNested, tooDeep, 1), call(pool, functions.triple, 1)]
   await answered(...calls)
   await answered(call(pool, functions.triple, 1))
   expect(calls.map(({ answers }) => answers)).toEqual([["logged"], [3]])
+})
+
+it("what cannot be read takes no room from what comes later, however many of it lie before one look", async () => {
+  const pool = await makePool()
+  await warm(pool)
+  const memory = gate()
+  const bad = call(pool, functions.logsNested, tooDeep, mostUnread - 1)
+  const good = call(pool, functions.opensGate, memory)
+  await Promise.resolve()
+  blockUntil(memory, 0, 1)
+  await answered(bad, good)
+  expect([bad.answers, good.answers]).toEqual([["logged"], [undefined]])
+  const shared: Int32Array = pool["threads"][0]!["memory"]
+  await until(() => Atomics.load(shared, words.unread) === 0)
 })
 
 it("arguments that a thread cannot read fail their call, and do not let it wait for ever", async () => {

@@ -111,11 +111,8 @@ export const offer: {
 ): Effect.Effect<A, E, R | Requirements<H>> =>
   Effect.flatMap(offers(contract, handlers), (all) => Effect.provideService(self, Offers, all)))
 
-/** What a handler requires is taken from where it is offered; who calls, from where it is called. */
-const handling = <R>(context: Context.Context<R>, calling: Context.Context<never>): Context.Context<R> =>
-  Context.merge(Task.ownedBy(context, calling), ofCaller(calling))
-
-const ofCaller = Context.pick(
+/** What is the caller's own, also when the caller has none of it. */
+const withoutCaller = Context.omit(
   CurrentErrand,
   Offers,
   Tracer.ParentSpan,
@@ -133,9 +130,10 @@ const offers = <Calls, H extends Handlers<Calls>>(
   Effect.contextWith((context: Context.Context<Requirements<H>>) => {
     // Without a prototype, so that a thread finds only what is offered.
     const ready: Record<string, Handler> = Object.create(null)
-    // They run where all that they require is.
     const given: Readonly<Record<string, Handler["effect"]>> = handlers as never
-    const contextFor = (calling: Context.Context<never>) => Context.merge(calling, handling(context, calling))
+    // What a handler requires is taken from where it is offered; who calls, from where it is called.
+    const required = withoutCaller(context)
+    const contextFor = (calling: Context.Context<never>) => Context.merge(calling, Task.ownedBy(required, calling))
     for (const [method, effect] of Object.entries(given)) ready[method] = { effect, contextFor }
     return Effect.succeed(new Map([...Context.get(context, Offers), [contract.name, ready]]))
   })

@@ -24,7 +24,7 @@ import { say } from "./say.ts"
 import { CallRefused } from "./threadError.ts"
 import { encodeThrown } from "./thrown.ts"
 
-/** The thread does not wait any more: what runs for it is to stop. Only a job with effects can have a question. */
+/** The thread does not wait any more: what runs for it is to stop. */
 export const endQuestion = (job: PoolJob): void => {
   job.question = undefined
   for (const effect of job.effects?.keys() ?? []) effect.interruptUnsafe()

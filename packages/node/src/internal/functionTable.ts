@@ -4,7 +4,7 @@
  */
 export class FunctionTable {
   readonly all: Array<{ readonly module: string; readonly name: string }> = []
-  /** Those that have given an answer, and no thread has died with since. A new thread loads them before it is asked to. */
+  /** Those that have run, and no thread has died with since. A new thread loads them before it is asked to. */
   readonly kept = new Set<number>()
   private readonly ids = new Map<string, Map<string, number>>()
 

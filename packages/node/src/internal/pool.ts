@@ -84,6 +84,8 @@ const reasonOf = (request: Request, failure: Failure): BlockingReason => {
   }
 }
 
+const hasRun = ({ _tag }: Failure): boolean => _tag !== "ModuleFailed" && _tag !== "FunctionMissing"
+
 /** So many threads in a row may end before they are ready; then it is not bad luck. */
 const failedStarts = 3
 
@@ -331,14 +333,14 @@ export class PoolImpl {
     if (job.graceTimer !== undefined) cancelTimer(job.graceTimer)
     job.parent?.asker.children?.delete(job)
     job.parent = undefined
-    if (job.effects !== undefined) endQuestion(job)
+    if (job.effects !== undefined || job.question !== undefined) endQuestion(job)
   }
 
-  private settle(thread: PoolThread, job: PoolJob, exit: Exit.Exit<unknown, BlockingError>): void {
+  private settle(thread: PoolThread, job: PoolJob, exit: Exit.Exit<unknown, BlockingError>, hasRun = true): void {
     thread.release(job)
     thread.countAnswer()
     this.startsFailed = 0
-    this.functions.keep(job.request.reference.module, job.request.reference.name)
+    if (hasRun) this.functions.keep(job.request.reference.module, job.request.reference.name)
     if (!job.cancelled) return this.answer(job, exit)
     this.leave(job, { _tag: "Returned" })
   }
@@ -377,7 +379,7 @@ export class PoolImpl {
         if (job !== undefined) this.settle(thread, job, Exit.succeed(frame[2]))
         return
       case toMain.failed:
-        if (job !== undefined) this.settle(thread, job, failed(this.whyFailed(job, frame[2])))
+        if (job !== undefined) this.settle(thread, job, failed(this.whyFailed(job, frame[2])), hasRun(frame[2]))
         return
       case toMain.progress:
         thread.makeRoom()
@@ -404,8 +406,9 @@ export class PoolImpl {
     for (const job of unreadable.jobs) {
       this.settle(thread, job, failed(new NotCloneable({ ...referenceOf(job.request), value: "result", problem })))
     }
-    if (unreadable.jobs.length > 0) return
-    thread.makeRoom()
+    const others = unreadable.frames - unreadable.jobs.length
+    if (others === 0) return
+    for (let made = 0; made < others; made++) thread.makeRoom()
     say(this.context, "Warn", `Something that thread ${thread.name} has said cannot be read: ${problem}`, {
       thread: thread.name
     })
@@ -977,7 +980,10 @@ export class PoolImpl {
   }
 
   private stopAll(thread: PoolThread, within: number): void {
+    // What was left to a thread since its arguments have moved there, and has not begun, is not to begin any more.
+    for (const job of thread.revokeAll()) this.answer(job, failed(this.stopped(job, false)))
     for (const job of thread.sent.slice()) this.stopWithin(job, Math.min(job.grace, within))
+    this.endIfDone(thread)
   }
 
   /** Nothing begins any more. Done when all threads have ended, or the limit is over. */

@@ -10,7 +10,7 @@
  * - Answers are read in the order in which they were given, whether they are frames or stand in slots; and nothing tells
  *   twice that they stand there. (node/slots.test.ts)
  * - In one turn of the event loop, a thread that talks is read for a bounded time:
- *   what it says makes room for more in the next turn. (node/chatter.test.ts)
+ *   what it says makes room for more in the next turn, most of what it asks at once. (node/chatter.test.ts)
  */
 import * as Context from "effect/Context"
 import type * as Fiber from "effect/Fiber"
@@ -149,8 +149,8 @@ export class PoolThread {
   private oneMoreSign = false
   /** Whether a module was loading when it gave the last one. */
   private wasLoading = false
-  /** Why a frame of it could not be read, until a sign tells which one it was. */
-  private unreadable: { readonly problem: unknown } | undefined = undefined
+  /** How many frames of it could not be read, and why, until a sign tells which ones these were. */
+  private unreadable: { readonly problem: unknown; readonly frames: number } | undefined = undefined
   /** When it has last answered or become ready. */
   heardAt = realNow()
   private readonly batch: Array<unknown> = []
@@ -458,22 +458,22 @@ export class PoolThread {
 
   // A thread has a larger stack, and so it can send what is nested too deep to be read here.
   private readonly lose = (problem: unknown): void => {
-    this.unreadable = { problem }
+    this.unreadable = { problem, frames: (this.unreadable?.frames ?? 0) + 1 }
     this.askForSign()
   }
 
-  /** Why a frame that came before this sign could not be read, if there was one, and what it may have answered. */
+  /** Why frames that came before this sign could not be read, if there were any, and what they have answered. */
   takeUnreadable([, , begun, slot]: SignFrame):
-    | { readonly problem: unknown; readonly jobs: ReadonlyArray<PoolJob> }
+    | { readonly problem: unknown; readonly frames: number; readonly jobs: ReadonlyArray<PoolJob> }
     | undefined
   {
     if (this.unreadable === undefined) return undefined
-    const { problem } = this.unreadable
+    const { frames, problem } = this.unreadable
     this.unreadable = undefined
     const jobs = this.sent.filter((job) =>
       this.hasBegun(job) && !hasReturned(this.stateOf(job)) && job.slot !== slot && isUpTo(job.sequence, begun)
     )
-    return { problem, jobs }
+    return { problem, frames, jobs }
   }
 
   /** Reads the answer in the slot of the first call, if it is there. */

@@ -95,7 +95,8 @@ export const stateOfReturned = (value: unknown): number | undefined => {
   }
 }
 
-export const hasReturned = (state: number): boolean => state >= slotStates.returnedUndefined
+export const hasReturned = (state: number): boolean =>
+  state >= slotStates.returnedUndefined && state <= slotStates.returnedNumber
 
 /** What such a state says. */
 export const returnedIn = (state: number, numbers: Float64Array, slot: number): unknown => {
