@@ -701,7 +701,7 @@ describe("an app that two restarts have at the same time", () => {
   const soon = Restart.permanent({ schedule: Schedule.spaced("5 seconds"), budget: "none" })
   const laterOn = Restart.permanent({ schedule: Schedule.spaced("10 seconds"), budget: "none" })
 
-  it.effect("goes on with its own policy when somebody else has started it in its wait, and that has failed", () =>
+  it.effect("is tried once for both, and goes on with its own policy when that has failed", () =>
     Effect.gen(function*() {
       const { log, note, start } = makeLog()
       const Broker = App.layer(
@@ -725,7 +725,7 @@ describe("an app that two restarts have at the same time", () => {
         "+sensor 0",
         "+broker 7",
         "try 7",
-        "try 7",
+        "try 17",
         "+sensor 27"
       ])
     }))
@@ -758,7 +758,167 @@ describe("an app that two restarts have at the same time", () => {
         "+sensor 0",
         "+broker 9",
         "+middle 9",
-        "+sensor 14"
+        "+sensor 9"
+      ])
+    }))
+
+  it.effect("waits for neither more than it depends on, where each of the two has what the other one waits for", () =>
+    Effect.gen(function*() {
+      const { log, start } = makeLog()
+      const [A, B, E] = ["A", "B", "E"].map((name) => Context.Service<string>(`test/core/App.policy/two/${name}`)) as [
+        Context.Service<string, string>,
+        Context.Service<string, string>,
+        Context.Service<string, string>
+      ]
+      const a = App.layer("a", Layer.effect(A, Effect.as(start("a"), "a")))
+      const b = App.layer("b", Layer.effect(B, Effect.as(start("b", inTurn(failAfter(10), Effect.never)), "b")), {
+        restart: soon
+      })
+      const c = App.layer("c", Effect.andThen(A, Effect.andThen(B, start("c"))))
+      const e = App.layer("e", Layer.effect(E, Effect.andThen(A, Effect.as(start("e"), "e"))))
+      const slow = App.onStop("slow", Effect.sleep("3 seconds"))
+      const d = App.layer("d", Effect.andThen(B, Effect.andThen(E, Effect.andThen(slow, start("d")))))
+      const apps = Layer.mergeAll(
+        Layer.provide(c, Layer.mergeAll(a, b)),
+        Layer.provide(d, Layer.mergeAll(b, Layer.provide(e, a)))
+      )
+      // While this restart waits for the slow one, what that depends on as well has failed.
+      const look = Effect.gen(function*() {
+        yield* App.restart(yield* appAt("host/a"))
+        yield* Effect.sleep("30 seconds")
+      })
+      const host = yield* launch(Layer.mergeAll(apps, looker(9, look)))
+      yield* TestClock.adjust("2 minutes")
+      yield* Fiber.join(host)
+      const starts = log.filter((line) => line.startsWith("+") && !line.endsWith(" 0"))
+      assert.deepStrictEqual(starts, ["+a 12", "+e 12", "+b 17", "+c 17", "+d 17"])
+    }))
+
+  it.effect("is restarted by hand at once, though one that depends on it fails again and again", () =>
+    Effect.gen(function*() {
+      // First while the policy of that one waits, and then while it tries.
+      for (const at of [5, 13]) {
+        const { log, note, start } = makeLog()
+        const Broker = App.layer("broker", Layer.effect(Connection, Effect.as(start("broker"), 1)))
+        const tries = Effect.andThen(Effect.andThen(note("try"), Effect.sleep("4 seconds")), Effect.fail("no sensor"))
+        const Sensor = App.layer("sensor", Effect.andThen(Connection, inTurn(start("sensor", failAfter(1)), tries)), {
+          restart: laterOn
+        })
+        const answers: Array<string> = []
+        const look = Effect.gen(function*() {
+          const restarted = App.restart(yield* appAt("host/broker"))
+          answers.push(yield* Effect.match(restarted, { onSuccess: () => "up", onFailure: ({ message }) => message }))
+        })
+        const from = (yield* Clock.currentTimeMillis) / 1000
+        const host = yield* launch(Layer.mergeAll(Layer.provide(Sensor, Broker), looker(at, look)))
+        yield* TestClock.adjust("30 seconds")
+        yield* Fiber.join(host)
+        assert.include(log, `+broker ${from + at}`)
+        const failed = "App host/sensor was not started: its start failed with no sensor. See its cause"
+        assert.deepStrictEqual(answers, [at === 5 ? "up" : failed])
+      }
+    }))
+})
+
+describe("an app that somebody stops for good", () => {
+  const laterOn = Restart.permanent({ schedule: Schedule.spaced("10 seconds"), budget: "none" })
+  const slow = App.onStop("slow", Effect.sleep("3 seconds"))
+
+  const staysDown = (path: string) =>
+    Effect.gen(function*() {
+      yield* Effect.sleep("1 minute")
+      assert.strictEqual((yield* App.state(yield* appAt(path)))._tag, "Stopped")
+    })
+
+  it.effect("while it waits in the restart of what it depends on stays down, and the others come back", () =>
+    Effect.gen(function*() {
+      const { log, start } = makeLog()
+      // Once it is stopped by then, once it stops.
+      for (const at of [11, 14]) {
+        log.length = 0
+        const Broker = App.layer("broker", Layer.effect(Connection, Effect.as(start("broker"), 1)))
+        const Sensor = App.layer("sensor", Effect.andThen(Connection, Effect.andThen(slow, start("sensor"))))
+        const Other = App.layer(
+          "other",
+          Effect.andThen(Connection, Effect.andThen(App.onStop("slower", Effect.sleep("4900 millis")), start("other")))
+        )
+        const byHand = Effect.delay(Effect.flatMap(appAt("host/sensor"), App.stop("enough")), (at - 10) * 1000)
+        const restarted = Effect.flatMap(appAt("host/broker"), App.restart)
+        const look = Effect.andThen(Effect.all([restarted, byHand], { concurrency: 2 }), staysDown("host/sensor"))
+        const host = yield* launch(
+          Layer.mergeAll(Layer.provide(Layer.mergeAll(Sensor, Other), Broker), looker(10, look))
+        )
+        yield* TestClock.adjust("2 minutes")
+        yield* Fiber.join(host)
+        const starts = log.filter((line) => line.startsWith("+")).map((line) => line.split(" ")[0])
+        assert.deepStrictEqual(starts.slice(3), ["+broker", "+other"])
+      }
+    }))
+
+  it.effect("while it stops since its start has failed, or has just stopped, stays down", () =>
+    Effect.gen(function*() {
+      const { log, note, start } = makeLog()
+      const Sensor = App.layer(
+        "sensor",
+        Effect.andThen(
+          note("try"),
+          inTurn(start("sensor", failAfter(5)), Effect.andThen(slow, Effect.fail("no broker")))
+        ),
+        { restart: laterOn }
+      )
+      // The second start fails at 15, and its stop takes until 18.
+      const look = Effect.andThen(Effect.flatMap(appAt("host/sensor"), App.stop("enough")), staysDown("host/sensor"))
+      const host = yield* launch(Layer.mergeAll(Sensor, looker(16, look)))
+      yield* TestClock.adjust("2 minutes")
+      yield* Fiber.join(host)
+      assert.strictEqual(log.filter((line) => line.startsWith("try")).length, 2)
+    }))
+
+  it.effect("while a start by hand waits for what it depends on stays down, and that start says so", () =>
+    Effect.gen(function*() {
+      const { log, start } = makeLog()
+      const Broker = App.layer(
+        "broker",
+        Layer.effect(Connection, Effect.as(start("broker", inTurn(failAfter(5), Effect.never)), 1)),
+        { restart: laterOn }
+      )
+      const Sensor = App.layer("sensor", Effect.andThen(Connection, start("sensor")))
+      const look = Effect.gen(function*() {
+        const app = yield* appAt("host/sensor")
+        yield* App.stop(app, "enough")
+        const started = yield* Effect.forkChild(Effect.flip(App.start(app)), { startImmediately: true })
+        yield* App.stop(app, "once more")
+        yield* staysDown("host/sensor")
+        assert.include((yield* Fiber.join(started)).message, "it was stopped during its start")
+      })
+      const host = yield* launch(Layer.mergeAll(Layer.provide(Sensor, Broker), looker(7, look)))
+      yield* TestClock.adjust("2 minutes")
+      yield* Fiber.join(host)
+      assert.strictEqual(log.filter((line) => line.startsWith("+sensor")).length, 1)
+    }))
+
+  it.effect("is told with those that were stopped with it, and who waits for the restart hears why it is none", () =>
+    Effect.gen(function*() {
+      const { layer, records } = makeRecorder()
+      yield* Effect.gen(function*() {
+        const { start } = makeLog()
+        const Broker = App.layer("broker", Layer.effect(Connection, Effect.as(start("broker", failAfter(5)), 1)), {
+          restart: laterOn
+        })
+        const Sensor = App.layer("sensor", Effect.andThen(Connection, Effect.andThen(slow, start("sensor"))))
+        const look = Effect.gen(function*() {
+          const broker = yield* appAt("host/broker")
+          const asked = yield* Effect.forkChild(Effect.flip(App.restart(broker)), { startImmediately: true })
+          yield* App.stop(broker, "enough")
+          assert.include((yield* Fiber.join(asked)).message, "somebody has stopped it meanwhile")
+          yield* staysDown("host/sensor")
+        })
+        const host = yield* launch(Layer.mergeAll(Layer.provide(Sensor, Broker), looker(6, look)))
+        yield* TestClock.adjust("2 minutes")
+        yield* Fiber.join(host)
+      }).pipe(Effect.provide(layer))
+      assert.deepStrictEqual(linesAt(records, "Error").slice(1), [
+        "App host/sensor was not started: it depends on host/broker, which does not run. Start that first; it stays down"
       ])
     }))
 })

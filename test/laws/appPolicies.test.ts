@@ -16,19 +16,47 @@ import { makeRandom } from "../support/random.ts"
 import { makeRecorder } from "../support/recorder.ts"
 import { eachProgram } from "./eachProgram.ts"
 
-class Broker extends Context.Service<Broker, void>()("test/Broker") {}
-class Left extends Context.Service<Left, void>()("test/Left") {}
-class Right extends Context.Service<Right, void>()("test/Right") {}
+interface Graph {
+  readonly [name: string]: ReadonlyArray<string>
+}
 
-const names = ["broker", "left", "right", "top"] as const
+/** Who depends on whom: on one app that all depend on, and on two that know nothing of each other. */
+const graphs: readonly [Graph, Graph] = [
+  { broker: [], left: ["broker"], right: ["broker"], top: ["left", "right"] },
+  { a: [], b: [], c: ["a", "b"], e: ["a"], d: ["b", "e"] }
+]
+
+const provides = (name: string) => Context.Service<string>(`test/laws/appPolicies/${name}`)
+
+type AppLayer = Layer.Layer<never, unknown, Host.Host>
+
+/** The layers of a graph, each with what it depends on. */
+const layersOf = (
+  graph: Graph,
+  make: (name: string) => { readonly start: Effect.Effect<unknown, unknown>; readonly options: App.AppOptions }
+): ReadonlyArray<AppLayer> => {
+  const layers = new Map<string, AppLayer>()
+  for (const [name, dependencies] of Object.entries(graph)) {
+    const { options, start } = make(name)
+    const started = Effect.as(Effect.andThen(Effect.forEach(dependencies, provides), start), name)
+    const app = App.layer(name, Layer.effect(provides(name), started as Effect.Effect<string>), options)
+    const below = dependencies.map((dependency) => layers.get(dependency)!) as [AppLayer, ...Array<AppLayer>]
+    layers.set(name, below.length === 0 ? app : Layer.provide(app, Layer.mergeAll(...below)))
+  }
+  return [...layers.values()]
+}
 
 const isUnlimited = ({ restarter }: AppImpl) => restarter !== undefined && restarter.policy.budget === undefined
 
 const runProgram = (seed: number) =>
   Effect.gen(function*() {
     const random = makeRandom(seed)
+    const graph = random.pick(graphs)
+    const names = Object.keys(graph) as [string, ...Array<string>]
     const history: Array<string> = []
     const fails = new Map<string, () => void>()
+    const allUnlimited = random.chance(0.5)
+    const stopsByHand = random.chance(0.5)
     /** The first starts go well, and so do those at the end. */
     let smooth = true
 
@@ -43,7 +71,7 @@ const runProgram = (seed: number) =>
         yield* Task.spawn(work, "work", { onFailure: "stopApp" })
       })
     const policy = (): App.AppOptions => {
-      const budget = random.pick(["unlimited", "unlimited", "unlimited", "some", "no policy"] as const)
+      const budget = allUnlimited ? "unlimited" : random.pick(["unlimited", "some", "no policy"] as const)
       if (budget === "no policy") return {}
       return {
         restart: Restart.permanent({
@@ -54,10 +82,7 @@ const runProgram = (seed: number) =>
       }
     }
 
-    const broker = App.layer("broker", Layer.effect(Broker, start("broker")), policy())
-    const left = App.layer("left", Layer.effect(Left, Effect.andThen(Broker, start("left"))), policy())
-    const right = App.layer("right", Layer.effect(Right, Effect.andThen(Broker, start("right"))), policy())
-    const top = App.layer("top", Effect.andThen(Left, Effect.andThen(Right, start("top"))), policy())
+    const layers = layersOf(graph, (name) => ({ start: start(name) as Effect.Effect<void>, options: policy() }))
     let apps: ReadonlyArray<AppImpl> = []
     const look = App.layer(
       "look",
@@ -65,25 +90,29 @@ const runProgram = (seed: number) =>
         apps = (all as ReadonlyArray<unknown> as ReadonlyArray<AppImpl>).filter(({ name }) => name !== "look")
       })
     )
-    const below = Layer.provideMerge(Layer.mergeAll(left, right), broker)
-    const host = yield* Effect.forkChild(Host.launch(Layer.provideMerge(look, Layer.provide(top, below))))
+    const all = Layer.mergeAll(...layers as [AppLayer, ...Array<AppLayer>])
+    const host = yield* Effect.forkChild(Host.launch(Layer.provideMerge(look, all)))
     yield* TestClock.adjust(1)
-    assert.strictEqual(apps.length, 4)
+    assert.strictEqual(apps.length, names.length)
     smooth = false
 
     const asked = new Map<string, Fiber.Fiber<Exit.Exit<unknown, unknown>>>()
-    let stopped = false
+    /** What somebody has stopped, and nobody has asked to start since. */
+    const stopped = new Set<string>()
+    let anyStopped = false
     const byHand: Readonly<Record<"stop" | "start" | "restart", (app: App.App) => Effect.Effect<unknown, unknown>>> = {
       stop: App.stop,
       start: App.start,
       restart: App.restart
     }
     const act = (app: AppImpl, step: number) => {
-      const kind = random.pick(["fails", "fails", "fails", "stop", "start", "restart"] as const)
+      const kind = random.pick(["fails", "fails", "fails", stopsByHand ? "stop" : "fails", "start", "restart"] as const)
       const what = `${step}: ${kind} ${app.name} (${app.phase._tag})`
       history.push(what)
       if (kind === "fails") return Effect.sync(() => fails.get(app.name)?.())
-      stopped ||= kind === "stop"
+      anyStopped ||= kind === "stop"
+      if (kind === "stop") stopped.add(app.path)
+      else stopped.delete(app.path)
       const end = Effect.exit(byHand[kind](app as App.App & AppImpl))
       return Effect.map(Effect.forkChild(end, { startImmediately: true }), (fiber) => void asked.set(what, fiber))
     }
@@ -102,12 +131,15 @@ const runProgram = (seed: number) =>
       const isDown = phase._tag === "Stopped" || phase._tag === "Failed"
       const canRun = [...dependencies].every((other) => other.phase._tag === "Ready")
       // Where nobody was stopped for good, by hand or since it is given up.
-      const mustRun = !stopped && canRun && [...dependencies, app].every(isUnlimited)
+      const mustRun = !anyStopped && canRun && [...dependencies, app].every(isUnlimited)
       if (phase._tag !== "Ready" && !isDown) problems.push(`${path} is ${phase._tag} for ever`)
       if (restart !== undefined || backoff !== undefined) problems.push(`the restart of ${path} never ends`)
       if (phase._tag === "Ready" && !canRun) problems.push(`${path} runs without what it depends on`)
       const hasFailed = phase._tag === "Stopped" && phase.failure !== undefined
-      if (hasFailed && mustRun) problems.push(`${path} stays down though it can be restarted`)
+      if (isDown && (hasFailed || allUnlimited) && mustRun) {
+        problems.push(`${path} stays down though it can be restarted`)
+      }
+      if (!isDown && stopped.has(path)) problems.push(`${path} runs though somebody has stopped it`)
     }
     assert.deepStrictEqual(problems, [], `program ${seed}\n${history.join("\n")}`)
     yield* Effect.forkChild(Fiber.interrupt(host))

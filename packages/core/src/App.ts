@@ -517,7 +517,9 @@ export const state = (self: App): Effect.Effect<AppState> =>
  * **Failure**
  *
  * Never fails. Stopping an app that is stopped gives the report of that stop;
- * two callers get the same one. While it stops, nothing can be started on it.
+ * two callers get the same one. While it stops, nothing can be started on it. It
+ * stays down until somebody starts it: its `restart` policy does not, nor does a
+ * restart of what it depends on that is under way.
  *
  * **Example** (Stopping one app)
  *
@@ -602,9 +604,13 @@ export const start = (self: App): Effect.Effect<void, StartFailed> => Effect.fla
  *
  * **Details**
  *
- * The apps that depend on it start after it and get its new services. Gives the
- * report of the stop. Two who restart an app at the same time get the same
- * restart; an app that somebody else starts first is left alone.
+ * The apps that depend on it start after it and get its new services, each as
+ * soon as all that it depends on runs. Gives the report of the stop. Two who
+ * restart an app at the same time get the same restart; an app that somebody else
+ * starts first is left alone.
+ *
+ * An app with a `restart` policy that waits for its next start gets it now. When
+ * that fails, the policy goes on, and so does the wait for this restart.
  *
  * **Gotchas**
  *

@@ -87,6 +87,8 @@ export interface Life {
   readonly phaseHooks: Array<Hook>
   /** Why its start failed, if it did. */
   failure: Cause.Cause<unknown> | undefined
+  /** Whether somebody wants it to be the last one, until a start by hand. */
+  last: boolean
 }
 
 /** One stop of an app, as far as it has come. */
@@ -121,6 +123,8 @@ export type AppPhase =
 export interface Restart {
   /** Those whose new start has not begun. */
   readonly waiting: Set<AppImpl>
+  /** For each of its apps: done when the restart does nothing more for it, so that it runs, or stays down. */
+  readonly settled: ReadonlyMap<AppImpl, Deferred.Deferred<void>>
   readonly failures: Array<StartFailed>
   /** Waits for the stop that comes first. */
   readonly stopped: Effect.Effect<ShutdownReport>
@@ -167,9 +171,12 @@ export class AppImpl {
   phase: AppPhase
   /** The stop that waits for the dependents to go first; nothing may start on the app any more. */
   leaving: Fiber.Fiber<ShutdownReport> | undefined = undefined
+  /** The last one that has it. Of all restarts, only this one may start it. */
   restart: Restart | undefined = undefined
   /** What says whether it starts again when it has failed; nobody does without a policy. */
   readonly restarter: Restarter | undefined
+  /** How often somebody has stopped it for good. */
+  stops = 0
   /** How often its policy has started it again. */
   restarts = 0
   /** Its wait for that, while it lasts. */
@@ -333,7 +340,7 @@ const makeLife = (app: AppImpl): Life => {
     room: app.room
   })
   scope.stop = (reason) => stopForGood(app, reason)
-  return { scope, resources: EffectScope.makeUnsafe(), hooks: [], phaseHooks: [], failure: undefined }
+  return { scope, resources: EffectScope.makeUnsafe(), hooks: [], phaseHooks: [], failure: undefined, last: false }
 }
 
 /** The name of the task that runs the start effect. */
@@ -342,19 +349,41 @@ const startName = "(start)"
 export const refuse = (app: AppImpl, problem: string): Effect.Effect<never, StartFailed> =>
   Effect.fail(new StartFailed({ app: app.path, problem }))
 
-/** The restart that is going to start the app. */
-const restartOf = (app: AppImpl): Restart | undefined =>
-  app.restart?.waiting.has(app) === true ? app.restart : undefined
+/** Whether a restart is going to start the app. */
+export const awaitsStart = (app: AppImpl): boolean => app.restart?.waiting.has(app) === true
+
+/** What is done when the restart that has an app does nothing more for it; `undefined` when none does. */
+const settling = (app: AppImpl): Deferred.Deferred<void> | undefined => {
+  const settled = app.restart?.settled.get(app)
+  return settled === undefined || Deferred.isDoneUnsafe(settled) ? undefined : settled
+}
+
+/** Whether some restart has an app before it. */
+const isRestarting = (app: AppImpl): boolean => settling(app) !== undefined
+
+/** A restart does nothing more for an app. */
+export const settle = (restart: Restart, app: AppImpl): void => {
+  restart.waiting.delete(app)
+  const settled = restart.settled.get(app)
+  if (settled !== undefined) Deferred.doneUnsafe(settled, Effect.void)
+}
+
+/** Waits until no restart does anything more for an app. */
+export const untilSettled = (app: AppImpl): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const settled = settling(app)
+    return settled === undefined ? Effect.void : Effect.andThen(Deferred.await(settled), untilSettled(app))
+  })
 
 // When an app stops only to start again, who starts on it waits for that.
 const dependenciesSettled = (app: AppImpl): Effect.Effect<void> =>
   Effect.suspend(() => {
     if (isAlive(app)) return Effect.void
     bind(app)
-    const restarting = [...app.dependencies].map(restartOf).find((restart) => restart !== undefined)
+    const restarting = [...app.dependencies].find(isRestarting)
     return restarting === undefined
       ? Effect.void
-      : Effect.andThen(Deferred.await(restarting.done), dependenciesSettled(app))
+      : Effect.andThen(untilSettled(restarting), dependenciesSettled(app))
   })
 
 /** Waits until nothing that the app depends on is about to start, or starts already. */
@@ -366,8 +395,8 @@ export const dependenciesStarted = (app: AppImpl): Effect.Effect<void> =>
     return Effect.void
   })
 
-// Why an app cannot start.
-const obstacle = (app: AppImpl): string | undefined => {
+/** Why an app cannot start. */
+export const obstacle = (app: AppImpl): string | undefined => {
   if (app.parent !== undefined && app.parent.state._tag !== "Open") {
     return `${app.parent.path} is stopping or closed, and nothing starts in it any more`
   }
@@ -386,8 +415,13 @@ const otherStart = (app: AppImpl): Effect.Effect<Context.Context<never>, StartFa
       case "Ready":
         return Effect.succeed(app.output)
       case "Waiting":
+        return refuse(app, "it is about to start again by its policy. Wait for that")
       case "Stopping":
-        return refuse(app, "it is stopping. Wait for that with App.stop")
+        // Who cleans up for it does not wait.
+        return Effect.flatMap(stop(app, "its start failed"), () =>
+          app.phase._tag === "Stopping"
+            ? refuse(app, "it is stopping. Wait for that with App.stop")
+            : otherStart(app))
       case "Stopped":
       case "Failed":
         return refuse(app, `it was stopped during its start (${phase.report.reason}). Start it again when it may run`)
@@ -401,10 +435,11 @@ const otherStart = (app: AppImpl): Effect.Effect<Context.Context<never>, StartFa
 export const start = (app: AppImpl): Effect.Effect<Context.Context<never>, unknown> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function*() {
-      const before = app.phase
+      const { phase, stops } = app
       yield* restore(dependenciesSettled(app))
       // While it waited, somebody else may have started it, or stopped it.
-      if (isAlive(app) || (app.phase !== before && app.restart === undefined)) return yield* restore(otherStart(app))
+      const isStopped = app.stops !== stops || (app.phase !== phase && !awaitsStart(app))
+      if (isAlive(app) || isStopped) return yield* restore(otherStart(app))
       const problem = obstacle(app)
       if (problem !== undefined) return yield* refuse(app, problem)
       const life = makeLife(app)
@@ -475,8 +510,7 @@ export const withoutInterrupts = <E>(cause: Cause.Cause<E>): Cause.Cause<E> =>
 const startStopped = (app: AppImpl): Effect.Effect<Context.Context<never>, StartFailed> =>
   Effect.gen(function*() {
     yield* stop(app, "its start was interrupted")
-    const restarting = restartOf(app)
-    if (restarting !== undefined) yield* Deferred.await(restarting.done)
+    if (awaitsStart(app)) yield* untilSettled(app)
     return yield* otherStart(app)
   })
 
@@ -545,10 +579,18 @@ const planOf = (app: AppImpl, life: Life, alone: boolean): Budget => {
 const millisOf = (life: Life, { deadline, from, since }: Budget): number =>
   budgetOf(life.scope.pace, since, from, deadline)
 
-/** `stop`, when somebody wants it to be stopped: then its policy does not start it again. */
+/** `stop`, when somebody wants it to be stopped: then neither its policy starts it again, nor a restart that it waits in. */
 export const stopForGood = (app: AppImpl, reason: string): Effect.Effect<ShutdownReport> => {
-  if (app.backoff !== undefined) Deferred.doneUnsafe(app.backoff.off, Effect.void)
-  return stop(app, reason)
+  const { backoff, phase, restart } = app
+  app.stops++
+  if (restart?.waiting.has(app) === true) settle(restart, app)
+  if ("life" in phase) phase.life.last = true
+  else if (phase._tag === "Stopped" && phase.failure !== undefined) {
+    move(app, { ...phase, failure: undefined }, undefined)
+  }
+  const stopped = stop(app, reason)
+  if (backoff !== undefined) Deferred.doneUnsafe(backoff.off, Effect.void)
+  return stopped
 }
 
 /**
@@ -769,7 +811,8 @@ const errorOf = (app: AppImpl, life: Life, report: ShutdownReport): unknown => {
 const finish = (app: AppImpl, life: Life, stopping: Stop, report: ShutdownReport): void => {
   const failure = app.restarter === undefined ? undefined : life.failure
   const error = failure === undefined ? errorOf(app, life, report) : undefined
-  move(app, error === undefined ? { _tag: "Stopped", report, failure } : { _tag: "Failed", error, report }, life.scope)
+  const ended = { _tag: "Stopped", report, failure: life.last ? undefined : failure } as const
+  move(app, error === undefined ? ended : { _tag: "Failed", error, report }, life.scope)
   life.scope.releasing = false
   life.scope.pace.stopEnds()
   endEvents(life.scope)

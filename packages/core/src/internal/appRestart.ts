@@ -5,8 +5,11 @@
  * by hand, or a stop.
  *
  * Invariants
- * - Of an app there is one restart at a time; who comes second gets the same one. (App.restart.test.ts)
- * - A stop that somebody else asks for is never undone by a policy. (App.policy.test.ts)
+ * - An app is in one restart at a time. Who asks for one before it starts gets the same, and a later one takes it over.
+ *   (App.restart.test.ts)
+ * - A stop that somebody asks for is undone by no policy, and by no restart that was under way. (App.policy.test.ts)
+ * - In a restart an app waits for what it depends on, and for nothing else; so no two restarts wait for each other.
+ *   (App.policy.test.ts)
  * - Who waits to start does start, or is down and says so; two restarts of one app at once lose nobody. (laws/appPolicies.test.ts)
  */
 import * as Cause from "effect/Cause"
@@ -19,14 +22,19 @@ import { StartFailed, StartTimeout } from "../AppError.ts"
 import { formatMillis, type ShutdownReport } from "../ShutdownReport.ts"
 import {
   type AppImpl,
+  awaitsStart,
   type Backoff,
   dependenciesStarted,
   isAlive,
+  lifeOf,
   move,
+  obstacle,
   refuse,
   type Restart,
+  settle,
   start,
   stop,
+  untilSettled,
   waitFor,
   withDependents,
   withoutInterrupts
@@ -60,33 +68,41 @@ export const startAgain = (app: AppImpl): Effect.Effect<void, StartFailed> =>
     if (backoff === undefined || app.restart === undefined) {
       return Effect.tapCause(startTyped(app), (cause) => Effect.sync(() => void triesAgain(app, cause)))
     }
-    const { done } = app.restart
     startNow(backoff)
-    return Effect.flatMap(Deferred.await(done), () =>
-      isAlive(app) ? Effect.void : refuse(app, "it failed again. See the log"))
+    return Effect.flatMap(untilSettled(app), () =>
+      isAlive(app) ? Effect.void : refuse(app, hasFailed(app) ? "it failed again. See the log" : whyDown(app)))
   })
 
-/** Stops an app and starts it again, with all that depend on it. Two who ask at the same time get the same restart. */
+/** Stops an app and starts it again, with all that depend on it. Two who ask before it starts get the same restart. */
 export const restart = (app: AppImpl): Effect.Effect<ShutdownReport, StartFailed> =>
   Effect.suspend(() => {
     const order = withDependents(app)
-    const running = order.find((one) => one.restart !== undefined)?.restart
-    if (running !== undefined && !running.waiting.has(app)) {
-      return Effect.andThen(Deferred.await(running.done), restart(app))
-    }
     const waiting = waitFor(app)
-    const current = running ?? restartNow(app, order)
     const { backoff } = app
+    const current = awaitsStart(app) ? app.restart! : restartNow(app, order)
     const stopped = backoff === undefined ? stop(app, "restart") : current.stopped
     if (backoff !== undefined) startNow(backoff)
     return waiting(Effect.gen(function*() {
       const report = yield* stopped
       yield* Deferred.await(current.done)
-      yield* firstOf(current.failures, order) ?? Effect.void
-      // Its policy may have had it fail again, or what it depends on may not have come back.
-      return isAlive(app) ? report : yield* refuse(app, "it does not run now. See the log")
+      // Somebody may have restarted it once more.
+      yield* untilSettled(app)
+      const failure = firstOf(failuresOf(current, app), order)
+      return failure === undefined ? report : yield* failure
     }))
   })
+
+/** Of those that a restart was to start, with the app that it is about first. */
+const failuresOf = ({ failures }: Restart, app: AppImpl): ReadonlyArray<StartFailed> =>
+  isAlive(app) || failures.some((failure) => failure.app === app.path)
+    ? failures
+    : [new StartFailed({ app: app.path, problem: whyDown(app) }), ...failures]
+
+// Its policy may have had it fail again, what it depends on may not have come back, and somebody may have stopped it.
+const whyDown = (app: AppImpl): string =>
+  app.phase._tag === "Failed"
+    ? "it does not run now. See the log"
+    : obstacle(app) ?? "somebody has stopped it meanwhile. Start it again when it may run"
 
 /** The failures of some of the apps as one. */
 const firstOf = (failures: ReadonlyArray<StartFailed>, apps: ReadonlyArray<AppImpl>): StartFailed | undefined => {
@@ -99,8 +115,7 @@ const firstOf = (failures: ReadonlyArray<StartFailed>, apps: ReadonlyArray<AppIm
   })
 }
 
-const restartNow = (app: AppImpl, order: ReadonlyArray<AppImpl>): Restart =>
-  begin(app, order, "restart", (current) => startInOrder(current, order.toReversed()))
+const restartNow = (app: AppImpl, order: ReadonlyArray<AppImpl>): Restart => begin(app, order, "restart", startWaiting)
 
 /** Begins a restart: the stop in this very call, and then what starts them. */
 const begin = (
@@ -110,28 +125,43 @@ const begin = (
   startThem: (current: Restart) => Effect.Effect<unknown>
 ): Restart => {
   const report = Deferred.makeUnsafe<ShutdownReport>()
-  // Before the stop, so that who starts on them meanwhile waits.
-  const current = enter(order, Deferred.await(report))
+  // Before the stop, so that who starts on them meanwhile waits. What somebody is stopping for good stays down.
+  const current = enter(order.filter((one) => one === app || lifeOf(one)?.last !== true), Deferred.await(report))
   const stopped = stop(app, reason)
   // In a fiber of its own: once the apps are stopped, no interruption of whoever asked leaves them so.
   Effect.runForkWith(app.context)(
     Effect.flatMap(stopped, (ended) => {
       Deferred.doneUnsafe(report, Effect.succeed(ended))
       return startThem(current)
-    }).pipe(Effect.ensuring(leave(current, order)))
+    }).pipe(Effect.ensuring(leave(current)))
   )
   return current
 }
 
+/** An app is in one restart at a time: an earlier one that has not started it yet leaves it to the later one. */
 const enter = (apps: ReadonlyArray<AppImpl>, stopped: Effect.Effect<ShutdownReport>): Restart => {
-  const current: Restart = { waiting: new Set(apps), failures: [], stopped, done: Deferred.makeUnsafe() }
-  for (const app of apps) app.restart = current
+  const current: Restart = {
+    waiting: new Set(apps),
+    settled: new Map(apps.map((app) => [app, Deferred.makeUnsafe<void>()])),
+    failures: [],
+    stopped,
+    done: Deferred.makeUnsafe()
+  }
+  for (const app of apps) {
+    const earlier = app.restart
+    app.restart = current
+    app.backoff = undefined
+    if (earlier !== undefined) settle(earlier, app)
+  }
   return current
 }
 
-const leave = (current: Restart, apps: ReadonlyArray<AppImpl>): Effect.Effect<void> =>
+const leave = (current: Restart): Effect.Effect<void> =>
   Effect.sync(() => {
-    for (const app of apps) if (app.restart === current) app.restart = undefined
+    for (const app of current.settled.keys()) {
+      if (app.restart === current) app.restart = undefined
+      settle(current, app)
+    }
     Deferred.doneUnsafe(current.done, Effect.void)
   })
 
@@ -141,8 +171,6 @@ const failureOf = ({ phase }: AppImpl): Cause.Cause<unknown> | undefined =>
 
 const hasFailed = (app: AppImpl): boolean => failureOf(app) !== undefined
 
-const begins = ({ phase }: AppImpl): boolean => phase._tag === "Starting" || phase._tag === "Ready"
-
 /** What the end of its host or layer overtakes is not missed. */
 const isOvertaken = (app: AppImpl): boolean =>
   app.gone || (app.parent !== undefined && app.parent.state._tag !== "Open")
@@ -150,26 +178,35 @@ const isOvertaken = (app: AppImpl): boolean =>
 /** Whether the policy of an app has it now, whose start has failed. */
 const triesAgain = (app: AppImpl, cause: Cause.Cause<unknown>): boolean => {
   if (app.restarter === undefined || !hasFailed(app) || isOvertaken(app)) return false
-  // Of two that have started it, the other one may have seen to that.
-  if (app.restart?.waiting.has(app) !== true) {
+  if (!awaitsStart(app)) {
     Effect.runForkWith(app.context)(recoverAlone(app, app.restarter, Exit.failCause(cause), false))
   }
   return true
 }
 
-const startInOrder = (current: Restart, apps: ReadonlyArray<AppImpl>): Effect.Effect<void> =>
+/** Starts what waits in a restart: each as soon as what it depends on has settled. */
+const startWaiting = (current: Restart): Effect.Effect<void> =>
+  Effect.suspend(() =>
+    // Dependents are the first in its order.
+    Effect.forEach([...current.waiting].toReversed(), (app) => startOne(current, app), {
+      concurrency: "unbounded",
+      discard: true
+    })
+  )
+
+const startOne = (current: Restart, app: AppImpl): Effect.Effect<void> =>
   Effect.gen(function*() {
-    for (const next of apps) {
-      current.waiting.delete(next)
-      const exit = yield* Effect.exit(Effect.andThen(dependenciesStarted(next), startTyped(next)))
-      if (Exit.isSuccess(exit)) continue
-      const failure = startFailure(next, exit.cause)
-      current.failures.push(failure)
-      if (isOvertaken(next)) continue
-      if (triesAgain(next, exit.cause)) continue
-      say(next.context, "Error", `${failure.message}; it stays down`, { app: next.path }, exit.cause)
-    }
-  })
+    yield* dependenciesStarted(app)
+    // Somebody may have stopped it for good meanwhile, or restarts it by now.
+    if (!current.waiting.delete(app)) return
+    const exit = yield* Effect.exit(startTyped(app))
+    if (Exit.isSuccess(exit)) return
+    const failure = startFailure(app, exit.cause)
+    current.failures.push(failure)
+    // Of two that have started it, the other one may have seen to it by now.
+    if (isOvertaken(app) || app.restart !== current || triesAgain(app, exit.cause)) return
+    say(app.context, "Error", `${failure.message}; it stays down`, { app: app.path }, exit.cause)
+  }).pipe(Effect.ensuring(Effect.sync(() => settle(current, app))))
 
 // -----------------------------------------------------------------------------
 // By policy
@@ -185,24 +222,25 @@ export const fail = (app: AppImpl, reason: string, cause: Cause.Cause<unknown>):
   if (phase._tag === "Stopping") return
   phase.life.failure ??= cause
   // Whoever starts it sees that it has failed.
-  if (phase._tag === "Starting" || app.restart?.waiting.has(app) === true || app.leaving !== undefined) {
+  if (phase._tag === "Starting" || awaitsStart(app) || app.leaving !== undefined) {
     Effect.runForkWith(app.context)(stop(app, reason))
     return
   }
   const took = now(app.clock) - phase.since
-  const order = withDependents(app)
-  app.backoff = makeBackoff()
   begin(
     app,
-    order,
+    withDependents(app),
     reason,
     (current) =>
       Effect.flatMap(
         recover(app, restarter, { exit: Exit.failCause(cause), took, reason }, current),
-        // It may also be that somebody else has started it.
-        () => begins(app) ? startInOrder(current, order.toReversed().slice(1)) : Effect.void
+        () => {
+          settle(current, app)
+          return startWaiting(current)
+        }
       )
   )
+  app.backoff ??= makeBackoff()
 }
 
 /** Starts an app for the first time. One with a policy is tried again. */
@@ -222,7 +260,7 @@ const recoverAlone = (app: AppImpl, restarter: Restarter, exit: Started, first: 
   Effect.suspend(() => {
     const current = enter([app], stop(app, "its start failed"))
     const failed = { exit, took: 0, reason: undefined }
-    return Effect.ensuring(recover(app, restarter, failed, current, first), leave(current, [app]))
+    return Effect.ensuring(recover(app, restarter, failed, current, first), leave(current))
   })
 
 const makeBackoff = (): Backoff => ({ now: Deferred.makeUnsafe(), off: Deferred.makeUnsafe() })
@@ -238,7 +276,10 @@ interface Failed {
   readonly reason: string | undefined
 }
 
-/** Starts an app that has failed, as late and as often as its policy says. Gives how its last start has ended. */
+/**
+ * Starts an app that has failed, as late and as often as its policy says. Gives how its last start has ended; when another
+ * restart has it by then, how that has ended.
+ */
 const recover = (
   app: AppImpl,
   restarter: Restarter,
@@ -250,12 +291,15 @@ const recover = (
   Effect.gen(function*() {
     let last = failed
     while (!isOvertaken(app)) {
+      if (app.restart !== current) {
+        yield* untilSettled(app)
+        return app.phase._tag === "Ready" ? Exit.succeed(app.output) : last.exit
+      }
       const backoff = app.backoff ??= makeBackoff()
       // Somebody may have stopped it for good while it stopped, and while its schedule took its time.
-      const isOff = () => Deferred.isDoneUnsafe(backoff.off)
-      if (isOff()) break
+      if (!hasFailed(app)) break
       const next = yield* nextOf(app, restarter, last)
-      if (isOff()) break
+      if (!hasFailed(app)) break
       if (next._tag !== "Again") {
         giveUp(app, next, last, current, first)
         break
@@ -269,13 +313,11 @@ const recover = (
         dependenciesStarted(app)
       )
       yield* Effect.raceFirst(wait, Deferred.await(backoff.off))
-      if (isOff() || isOvertaken(app)) break
+      if (isOvertaken(app)) break
       if (app.phase !== waiting) {
         // Somebody else has stopped or started it meanwhile. That may have failed, too.
-        const failure = failureOf(app)
-        if (failure === undefined) break
         app.backoff = undefined
-        last = { exit: Exit.failCause(failure), took: 0, reason: undefined }
+        last = { exit: last.exit, took: 0, reason: undefined }
         continue
       }
       app.backoff = undefined
@@ -284,13 +326,14 @@ const recover = (
       current.waiting.delete(app)
       last = { exit: yield* Effect.exit(start(app)), took: 0, reason: undefined }
       if (Exit.isSuccess(last.exit)) break
+      if (app.restart !== current) continue
       if (!hasFailed(app)) {
         sayStays(app, last.exit.cause, current)
         break
       }
       current.waiting.add(app)
     }
-    app.backoff = undefined
+    if (app.restart === current) app.backoff = undefined
     return last.exit
   })
 
@@ -300,15 +343,20 @@ const sayStays = (app: AppImpl, cause: Cause.Cause<unknown>, current: Restart): 
   const { message } = startFailure(app, cause)
   void stop(app, message)
   if (isOvertaken(app)) return
-  say(app.context, "Error", `${message}; ${staysDown(app, current)}`, { app: app.path }, cause)
+  say(app.context, "Error", `${message}; ${stayDown(app, current)}`, { app: app.path }, cause)
 }
 
-/** What was stopped with it does not start without it. */
-const staysDown = (app: AppImpl, { waiting }: Restart): string => {
-  const others = [...waiting].filter((one) => one !== app && !isAlive(one)).toReversed()
+/** What was stopped with it does not start without it. Gives that in words. */
+const stayDown = (app: AppImpl, current: Restart): string => {
+  const others = [...current.waiting].filter((one) => one !== app && !isAlive(one)).toReversed()
+  leaveDown(current)
   return others.length === 0
     ? "it stays down"
     : `it stays down, and with it ${others.map(({ path }) => path).join(", ")}`
+}
+
+const leaveDown = (current: Restart): void => {
+  for (const app of current.waiting) settle(current, app)
 }
 
 /** What its policy says; one that throws is one that gives up. */
@@ -373,9 +421,10 @@ const giveUp = (
   // The layer of one that has never been ready fails, and stops what it is part of.
   const stopsHost = next.last === "stopHost" && host !== undefined && !first
   const problem = next.exhausted?.message ?? `${path} is not started again: ${next.why ?? "its policy is temporary"}`
-  const consequence = first ? "its layer fails" : stopsHost ? "the host stops" : staysDown(app, current)
+  const consequence = first ? "its layer fails" : stopsHost ? "the host stops" : stayDown(app, current)
   say(app.context, "Error", `App ${problem}; ${consequence}`, { app: path }, first ? undefined : untoldOf(failed))
   if (!stopsHost) return
+  leaveDown(current)
   const reason = `app ${path} ${next.exhausted === undefined ? "failed" : "has used up its restarts"}`
   host.requestStop({ reason, exitCode: undefined, failed: true })
 }
