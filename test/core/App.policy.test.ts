@@ -765,11 +765,9 @@ describe("an app that two restarts have at the same time", () => {
   it.effect("waits for neither more than it depends on, where each of the two has what the other one waits for", () =>
     Effect.gen(function*() {
       const { log, start } = makeLog()
-      const [A, B, E] = ["A", "B", "E"].map((name) => Context.Service<string>(`test/core/App.policy/two/${name}`)) as [
-        Context.Service<string, string>,
-        Context.Service<string, string>,
-        Context.Service<string, string>
-      ]
+      class A extends Context.Service<A, string>()("test/core/App.policy/two/A") {}
+      class B extends Context.Service<B, string>()("test/core/App.policy/two/B") {}
+      class E extends Context.Service<E, string>()("test/core/App.policy/two/E") {}
       const a = App.layer("a", Layer.effect(A, Effect.as(start("a"), "a")))
       const b = App.layer("b", Layer.effect(B, Effect.as(start("b", inTurn(failAfter(10), Effect.never)), "b")), {
         restart: soon
