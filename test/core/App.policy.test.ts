@@ -777,8 +777,8 @@ describe("an app that two restarts have at the same time", () => {
       const slow = App.onStop("slow", Effect.sleep("3 seconds"))
       const d = App.layer("d", Effect.andThen(B, Effect.andThen(E, Effect.andThen(slow, start("d")))))
       const apps = Layer.mergeAll(
-        Layer.provide(c, Layer.mergeAll(a, b)),
-        Layer.provide(d, Layer.mergeAll(b, Layer.provide(e, a)))
+        Layer.provide(c, Layer.merge(a, b)),
+        Layer.provide(d, Layer.merge(b, Layer.provide(e, a)))
       )
       // While this restart waits for the slow one, what that depends on as well has failed.
       const look = Effect.gen(function*() {
