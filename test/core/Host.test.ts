@@ -1,4 +1,4 @@
-import { App, Host, Limits, ShutdownReport, Task, TaskScope } from "@ambit/core"
+import { App, Host, Limits, Shutdown, ShutdownReport, Task, TaskScope } from "@ambit/core"
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
@@ -671,6 +671,59 @@ describe("looking into a host", () => {
       assert.strictEqual(decoded.clean, false)
       assert.strictEqual(ShutdownReport.format(decoded), ShutdownReport.format(report))
     }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("an app that began to stop before it, and has more time than it has for apps, is told as far as that has got", () =>
+    Effect.gen(function*() {
+      const slow = App.layer(
+        "slow",
+        Effect.gen(function*() {
+          yield* Effect.acquireRelease(Effect.void, () => Effect.never)
+          yield* App.onStop("flush", Effect.sleep("1 second"))
+        }),
+        { stopWithin: "20 seconds" }
+      )
+      const saves = App.layer("saves", Shutdown.on("finalWrite", "save", Effect.void))
+      const host = yield* launch(Layer.mergeAll(slow, saves), { stopWithin: "20 seconds" })
+      const [app] = yield* host.inHost(Host.apps)
+      yield* Effect.forkChild(App.stop(app!, "by hand"), { startImmediately: true })
+      yield* TestClock.adjust("1500 millis")
+      const report = succeeded((yield* host.stop).exit)
+      assert.deepStrictEqual(report.hooks.map(({ outcome, path }) => [path, outcome]), [
+        ["hub/saves/save", "completed"],
+        ["hub/slow/flush", "completed"]
+      ])
+      assert.deepInclude(report.apps.find(({ path }) => path === "hub/slow"), {
+        outcome: "failed",
+        error: "its stop takes longer than the scope around it has"
+      })
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("clean-up that was given up is told again when it ends, with how late it was and what it has failed with", () => {
+    const recorder = makeRecorder()
+    return Effect.gen(function*() {
+      const slow = Effect.uninterruptible(Effect.sleep("10 minutes"))
+      const release = Effect.acquireRelease(Effect.void, () => slow)
+      const Slow = App.layer(
+        "a",
+        Effect.andThen(
+          App.onStop("hook", Effect.uninterruptible(Effect.andThen(slow, Effect.fail("no disk")))),
+          release
+        )
+      )
+      const apps = Layer.provideMerge(Slow, Layer.effectDiscard(release))
+      const host = yield* launch(apps, { stopWithin: "10 seconds", onReport: () => slow })
+      yield* host.stop
+      recorder.records.length = 0
+      yield* TestClock.adjust("1 hour")
+      const lines = recorder.records.map(({ level, message }) => `${level}: ${message}`)
+      assert.deepStrictEqual(lines.map((line) => line.replace(/, .* after it/, ", so late after it")).toSorted(), [
+        "Error: Hook hub/a/hook ended after all, so late after it was given up",
+        "Warn: The close of the layers of hub ended after all, so late after it was given up",
+        "Warn: The release of the resources of app hub/a ended after all, so late after it was given up",
+        "Warn: onReport ended after all, so late after it was given up"
+      ])
+    }).pipe(Effect.provide(recorder.layer))
+  })
 
   it.effect("a reader of the report that fails or hangs does not hold up the end", () => {
     const recorder = makeRecorder()

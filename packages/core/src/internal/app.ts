@@ -49,7 +49,7 @@ import { moment, now, waitUntil, wallTimeOf } from "./clock.ts"
 import { awaitStopOf, budgetOf, deadlineAround, interruptEarly, liveWithin, standstills, startClose } from "./close.ts"
 import { countsOf } from "./counts.ts"
 import type { Room } from "./duplicates.ts"
-import { type CleanUpOf, CurrentCleanUp, type Hook, leftUntil, runHooks, runUntil } from "./hooks.ts"
+import { type CleanUpOf, CurrentCleanUp, type Hook, leftUntil, runHooks, runUntil, sayLateEnd } from "./hooks.ts"
 import type { HostImpl } from "./host.ts"
 import { awaitQuiet } from "./idle.ts"
 import { makeScope } from "./makeScope.ts"
@@ -640,6 +640,7 @@ const beginAlone = (app: AppImpl, reason: string): Effect.Effect<ShutdownReport>
   const alone = app.host === undefined || app.host.root.state._tag === "Open"
   const budget = planOf(app, life, alone)
   const stopping: Stop = { reason, budget, hooks: [], beside: [], alone, stalled: false, done: Deferred.makeUnsafe() }
+  life.scope.hooks = stopping.hooks
   life.scope.stopsBy = budget.deadline
   life.scope.releasing = true
   life.scope.pace.stopBegins()
@@ -849,14 +850,9 @@ const release = (
     if (exit === undefined) {
       const place = placeOf(fiber)
       const where = place === undefined ? "" : ` at ${place}`
-      say(
-        app.context,
-        "Error",
-        `The resources of app ${app.path} were not released in time; they are given up${where}`,
-        {
-          app: app.path
-        }
-      )
+      const text = `The resources of app ${app.path} were not released in time; they are given up${where}`
+      say(app.context, "Error", text, { app: app.path })
+      sayLateEnd(fiber, app.clock, app.context, `The release of the resources of app ${app.path}`, { app: app.path })
       return { resources: "abandoned" as const, ...(place === undefined ? {} : { place }) }
     }
     if (Exit.isSuccess(exit)) return { resources: "released" as const }

@@ -523,7 +523,7 @@ const unfinishedReport = (child: ScopeImpl, state: Stopping): ShutdownReport => 
     budget: identity.budget,
     error: "its stop takes longer than the scope around it has"
   }
-  return makeLazily({ ...identity, hooks: [], apps: child.stop === undefined ? [] : [app] }, () => lines)
+  return makeLazily({ ...identity, hooks: [...child.hooks], apps: child.stop === undefined ? [] : [app] }, () => lines)
 }
 
 // Waits in stages: to the earliest limit that a task has for itself, and at last to the deadline of the scope.

@@ -3,11 +3,12 @@
  * deadline that stands beside, never around.
  */
 import * as Cause from "effect/Cause"
+import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import { type HookReport, roundMillis, type StopPhase } from "../ShutdownReport.ts"
+import { formatMillis, type HookReport, roundMillis, type StopPhase } from "../ShutdownReport.ts"
 import { moment, now, timeLeft, waitUntil } from "./clock.ts"
 import type { Share } from "./pace.ts"
 import { placeOf } from "./place.ts"
@@ -59,6 +60,23 @@ export const runUntil = (
     return { fiber, overran }
   })
 
+/** Says when clean-up that was given up now ends after all, and what it has failed with. */
+export const sayLateEnd = (
+  fiber: Fiber.Fiber<unknown, unknown>,
+  clock: Clock.Clock,
+  context: Context.Context<never>,
+  what: string,
+  annotations: Readonly<Record<string, unknown>>
+): void => {
+  const since = now(clock)
+  fiber.addObserver((exit) => {
+    const late = formatMillis(now(clock) - since)
+    const cause = Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause) ? exit.cause : undefined
+    const text = `${what} ended after all, ${late} after it was given up`
+    say(context, cause === undefined ? "Warn" : "Error", text, { ...annotations, late }, cause)
+  })
+}
+
 /** What is left until a deadline; nothing once a virtual clock was seen standing still. */
 export const leftUntil = (of: CleanUpOf, deadline: number, share: Share): number =>
   of.stop.stalled ? 0 : timeLeft(of.scope, deadline, share)
@@ -95,6 +113,9 @@ export const runHooks = (
       const report = reportOf(hook, ran, exit, roundMillis(now(of.scope.clock) - begin), within)
       tell(report)
       if (report.outcome !== "completed") sayHook(of.context, report, exit)
+      if (exit === undefined) {
+        sayLateEnd(ran.fiber, of.scope.clock, of.context, `Hook ${hook.path}`, { hook: hook.path })
+      }
     }
   })
 

@@ -55,7 +55,7 @@ import { killCalls } from "./calls.ts"
 import { isVirtual, moment, now, type WaitEnd, waitUntil, wallTimeOf } from "./clock.ts"
 import { budgetOf, interruptEarly, interruptTree, standstills, startClose } from "./close.ts"
 import { countsOf } from "./counts.ts"
-import { runHooks } from "./hooks.ts"
+import { runHooks, sayLateEnd } from "./hooks.ts"
 import { awaitQuiet } from "./idle.ts"
 import { makeScope } from "./makeScope.ts"
 import { refuseCycles, watched } from "./memo.ts"
@@ -766,9 +766,11 @@ const layersReport = (
   }
   const place = placeOf(closing)
   const where = place === undefined ? "" : ` at ${place}`
-  say(host.root.context, "Error", `The layers of ${host.name} did not close in time; they are given up${where}`, {
+  const { clock, context } = host.root
+  say(context, "Error", `The layers of ${host.name} did not close in time; they are given up${where}`, {
     host: host.name
   })
+  sayLateEnd(closing, clock, context, `The close of the layers of ${host.name}`, { host: host.name })
   return { path, outcome: "failed", resources: "abandoned", ...times, ...(place === undefined ? {} : { place }) }
 }
 
@@ -791,8 +793,9 @@ const giveReport = (
     yield* waitUntil(Fiber.await(fiber), timing, now(root.clock) + reportWithin, shares.all, () => 0)
     const exit = fiber.pollUnsafe()
     if (exit !== undefined && Exit.isSuccess(exit)) return
+    const { context } = root
+    if (exit !== undefined) return say(context, "Error", "onReport failed", {}, exit.cause)
     fiber.interruptUnsafe()
-    const context = host.root.context
-    if (exit === undefined) say(context, "Error", "onReport did not end within half a second; it is given up", {})
-    else say(context, "Error", "onReport failed", {}, exit.cause)
+    say(context, "Error", "onReport did not end within half a second; it is given up", {})
+    if (fiber.pollUnsafe() === undefined) sayLateEnd(fiber, root.clock, context, "onReport", {})
   })

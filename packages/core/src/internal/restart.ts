@@ -2,8 +2,9 @@
  * A restart policy at work: what comes after a run.
  *
  * Invariants
- * - A healthy run gives schedule, budget and cool-downs back, and nothing else does. (Restart.test.ts, R2)
- * - No window of the budget has more restarts in it than the budget. (laws/supervision.test.ts)
+ * - A healthy run gives schedule, budget and cool-downs back, a cool-down gives schedule and budget, and nothing else gives
+ *   any of them. (Restart.test.ts, R2, R3)
+ * - Between two cool-downs, no window of the budget has more restarts in it than the budget. (laws/supervision.test.ts)
  */
 import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
@@ -297,7 +298,7 @@ export class Restarter {
   next(exit: Exit.Exit<unknown, unknown>, took: number): Effect.Effect<Next> {
     return Effect.suspend(() => {
       const { healthyAfter, kind } = this.policy
-      if (took >= healthyAfter) this.recover()
+      if (took >= healthyAfter) this.beginAnew(0)
       const end = endOf(exit)
       if (end === "failed") {
         const verdict = this.verdictOn(exit)
@@ -314,10 +315,10 @@ export class Restarter {
     })
   }
 
-  private recover(): void {
+  private beginAnew(cycles: number): void {
     this.step = undefined
     this.window.clear()
-    this.cycles = 0
+    this.cycles = cycles
   }
 
   private verdictOn(exit: Exit.Exit<unknown, unknown>): Verdict {
@@ -354,8 +355,7 @@ export class Restarter {
     if (typeof onExhausted === "object") {
       if (this.cycles < onExhausted.cycles) {
         const cycle = this.cycles + 1
-        this.recover()
-        this.cycles = cycle
+        this.beginAnew(cycle)
         return { _tag: "Again", delay: onExhausted.millis, end, cycle }
       }
     }

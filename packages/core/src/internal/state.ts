@@ -20,7 +20,7 @@ import type * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import type { ShutdownReport, TaskKind, TaskOutcome } from "../ShutdownReport.ts"
+import type { HookReport, ShutdownReport, TaskKind, TaskOutcome } from "../ShutdownReport.ts"
 import type { OnFailure, TaskEvent, TaskFailure, TaskStatus } from "../Task.ts"
 import type { CallImpl } from "./calls.ts"
 import { wallTimeOf } from "./clock.ts"
@@ -334,6 +334,8 @@ export class ScopeImpl {
   readonly forCleanUp: boolean
   /** How the app stops that this scope belongs to; it begins in the very call. */
   stop: ((reason: string) => Effect.Effect<ShutdownReport>) | undefined = undefined
+  /** What the hooks of that app have come to, as far as its stop has got. */
+  hooks: ReadonlyArray<HookReport> = []
   /** When the stop of that app ends at the latest, once it has begun. */
   stopsBy = Infinity
   /** The tasks in it and in its children that its stop has interrupted before the stop of their own scope. */
