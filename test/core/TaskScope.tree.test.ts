@@ -112,6 +112,26 @@ describe("a child that closes by itself while its parent stops", () => {
 })
 
 describe("a scope made for clean-up", () => {
+  it.effect("by a task that goes on when its close gives up is given up with it, interrupted, and reported", () =>
+    Effect.gen(function*() {
+      yield* awakeClock
+      const log: Array<string> = []
+      const scope = yield* TaskScope.make("app", { stopWithin: "1 second" })
+      const poll = Effect.ensuring(Effect.never, Effect.sync(() => log.push("poll ended")))
+      const late = TaskScope.use("late", () => Effect.andThen(Task.spawn(poll, "poll"), Effect.never))
+      yield* TaskScope.spawn(scope, Effect.uninterruptible(Effect.never), "deaf")
+      yield* TaskScope.spawn(scope, Effect.ensuring(Effect.never, Effect.andThen(TaskScope.close(scope), late)), "last")
+      const closing = yield* Effect.forkChild(TaskScope.close(scope), { startImmediately: true })
+      yield* TestClock.adjust("2 seconds")
+      assert.deepStrictEqual(outcomes(yield* Fiber.join(closing)), [
+        "app/deaf abandoned",
+        "app/last abandoned",
+        "app/late/(body) interrupted",
+        "app/late/poll interrupted"
+      ])
+      assert.deepStrictEqual(log, ["poll ended"])
+    }).pipe(quiet))
+
   /** A task whose clean-up does something. */
   const cleansUp = (cleanUp: Effect.Effect<unknown, unknown, TaskScope.TaskScope>) =>
     Effect.ensuring(Effect.never, Effect.asVoid(Effect.ignore(cleanUp)))

@@ -98,6 +98,7 @@ export const beginStop = (scope: ScopeImpl, reason: string, within: number, told
     from,
     deadline: Math.min(from + within, deadlineAround(scope.parent)),
     until: undefined,
+    over: false,
     counts: countsSoFar(scope),
     children: children.toReversed(),
     leftovers,
@@ -383,6 +384,10 @@ const closer = (scope: ScopeImpl, state: Stopping, options: CloseOptions): Effec
       releaseBlocked(state)
       // Those that only waited for this get a turn to end by themselves.
       yield* Effect.yieldNow
+      // With what they have made for that.
+      state.over = true
+      stopAll(lateChildren())
+      yield* interruptTree(scope, state.reason)
       giveUpTree(scope, () => true)
       const left = [...stops.values()].filter((stop) => stop.report === undefined)
       const sure = left.filter((stop) => endsBy(stop.scope, state.deadline)).map((stop) => stop.done)

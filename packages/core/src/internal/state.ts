@@ -233,6 +233,8 @@ export interface Stopping {
   readonly deadline: number
   /** When those are given up that have not ended, once they are asked to; not while hooks run and tasks are drained. */
   until: number | undefined
+  /** Whether that was done: nothing is made or begun in it any more, not even for clean-up. */
+  over: boolean
   /** What has become of the tasks so far. */
   readonly counts: Record<TaskOutcome, number>
   /** The children that were not closed when the stop began, newest first: the report tells of each of them. */
@@ -399,16 +401,18 @@ export const scopeIn = (context: Context.Context<never>): ScopeImpl | undefined 
 export const refusingScope = (scope: ScopeImpl, early = false): ScopeImpl | undefined => {
   let works = false
   for (let at: ScopeImpl | undefined = scope; at !== undefined; at = at.parent) {
-    if (at.state._tag === "Closed" || (at.state._tag === "Stopping" && !works)) return at
+    if (isShut(at) || (at.state._tag === "Stopping" && !works)) return at
     if ((at.stop !== undefined && !early) || at.forCleanUp) works = true
   }
   return undefined
 }
 
-/** The closed scope among `scope` and those around it. */
+const isShut = ({ state }: ScopeImpl): boolean => state._tag === "Closed" || (state._tag === "Stopping" && state.over)
+
+/** The scope among `scope` and those around it that is closed, or has only its report left to make. */
 export const closedScope = (scope: ScopeImpl | undefined): ScopeImpl | undefined => {
   for (let at = scope; at !== undefined; at = at.parent) {
-    if (at.state._tag === "Closed") return at
+    if (isShut(at)) return at
   }
   return undefined
 }
