@@ -112,6 +112,10 @@ describe("a child that closes by itself while its parent stops", () => {
 })
 
 describe("a scope made for clean-up", () => {
+  /** A task whose clean-up does something. */
+  const cleansUp = (cleanUp: Effect.Effect<unknown, unknown, TaskScope.TaskScope>) =>
+    Effect.ensuring(Effect.never, Effect.asVoid(Effect.ignore(cleanUp)))
+
   it.effect("by a task that goes on when its close gives up is given up with it, interrupted, and reported", () =>
     Effect.gen(function*() {
       yield* awakeClock
@@ -120,7 +124,7 @@ describe("a scope made for clean-up", () => {
       const poll = Effect.ensuring(Effect.never, Effect.sync(() => log.push("poll ended")))
       const late = TaskScope.use("late", () => Effect.andThen(Task.spawn(poll, "poll"), Effect.never))
       yield* TaskScope.spawn(scope, Effect.uninterruptible(Effect.never), "deaf")
-      yield* TaskScope.spawn(scope, Effect.ensuring(Effect.never, Effect.andThen(TaskScope.close(scope), late)), "last")
+      yield* TaskScope.spawn(scope, cleansUp(Effect.andThen(TaskScope.close(scope), late)), "last")
       const closing = yield* Effect.forkChild(TaskScope.close(scope), { startImmediately: true })
       yield* TestClock.adjust("2 seconds")
       assert.deepStrictEqual(outcomes(yield* Fiber.join(closing)), [
@@ -131,10 +135,6 @@ describe("a scope made for clean-up", () => {
       ])
       assert.deepStrictEqual(log, ["poll ended"])
     }).pipe(quiet))
-
-  /** A task whose clean-up does something. */
-  const cleansUp = (cleanUp: Effect.Effect<unknown, unknown, TaskScope.TaskScope>) =>
-    Effect.ensuring(Effect.never, Effect.asVoid(Effect.ignore(cleanUp)))
 
   it.effect("is closed by the scope around when its tasks have ended, and is in its report", () =>
     Effect.gen(function*() {
