@@ -124,7 +124,7 @@ const runProgram = (seed: number) =>
       yield* TestClock.adjust(random.pick([0, 0, 300, 1500, 1501, 4000]))
     }
     smooth = true
-    for (let times = 0; times < 30 && !endsEarly; times++) yield* TestClock.adjust("4 seconds")
+    for (let times = endsEarly ? 30 : 0; times < 30; times++) yield* TestClock.adjust("4 seconds")
 
     const problems: Array<string> = []
     const unanswered = () => {

@@ -111,7 +111,7 @@ export const offer: {
 ): Effect.Effect<A, E, R | Requirements<H>> =>
   Effect.flatMap(offers(contract, handlers), (all) => Effect.provideService(self, Offers, all)))
 
-/** What is the caller's own, also when the caller has none of it. */
+/** What of the place of an offer is nobody's but the caller's, also when the caller has none of it. */
 const withoutCaller = Context.omit(
   CurrentErrand,
   Offers,

@@ -183,6 +183,8 @@ export class AppImpl {
   backoff: Backoff | undefined = undefined
   /** Stops it, since something in it has failed. It begins in the very call. */
   readonly fail: (app: AppImpl, reason: string, cause: Cause.Cause<unknown>) => void
+  /** Whether its layer starts it, and sees to whatever becomes of that. */
+  isFirst = false
   /** Whether its layer was closed. */
   gone = false
 
@@ -258,9 +260,11 @@ const providedPrefix = "@ambit/core/App/Provided/"
 const withProvided = (app: AppImpl, services: Context.Context<never>): Context.Context<never> =>
   Context.addUnsafe(services, `${providedPrefix}${app.path}`, { app, services } satisfies Provided)
 
-// Who holds the services of an earlier life gets those of the newest one.
+// Who holds the services of an earlier life gets those of the newest one. An app in another one is made anew with that.
 const renew = (services: Map<string, unknown>, key: string, old: Provided): void => {
-  const renewed = old.app.output.mapUnsafe
+  const { app } = old
+  const newest = app.gone ? app.host?.apps.get(app.path) ?? app : app
+  const renewed = newest.output.mapUnsafe
   if (!renewed.has(key) || renewed.get(key) === old) return
   for (const [name, service] of old.services.mapUnsafe) {
     if (services.get(name) !== service) continue
@@ -304,12 +308,15 @@ const aroundDependsOn = (app: AppImpl, dependency: AppImpl): boolean => {
   return false
 }
 
-/** An app and all that depend on it and live, dependents first. */
-export const withDependents = (app: AppImpl): ReadonlyArray<AppImpl> => {
+/** An app and all that depend on it and live, or are such as is said, dependents first. */
+export const withDependents = (
+  app: AppImpl,
+  takes: (dependent: AppImpl) => boolean = isAlive
+): ReadonlyArray<AppImpl> => {
   const order = new Set<AppImpl>()
   const visit = (at: AppImpl) => {
     for (const dependent of at.dependents) {
-      if (isAlive(dependent)) visit(dependent)
+      if (takes(dependent)) visit(dependent)
     }
     order.add(at)
   }
@@ -395,6 +402,23 @@ export const dependenciesStarted = (app: AppImpl): Effect.Effect<void> =>
     return Effect.void
   })
 
+const needs = (dependency: AppImpl): string => `it depends on ${dependency.path}, which does not run. Start that first`
+
+const startsAround = (app: AppImpl, scope: ScopeImpl | undefined): boolean =>
+  (app.phase._tag === "Starting" && isWithin(scope, app.phase.life.scope)) ||
+  [...app.dependencies].some((dependency) => startsAround(dependency, scope))
+
+/** Whoever is part of the start of what an app depends on must not wait for a start of that app: it comes later. */
+export const unlessWithin = <A>(
+  app: AppImpl,
+  waits: Effect.Effect<A, StartFailed>
+): Effect.Effect<A, StartFailed> =>
+  Effect.withFiber((fiber) => {
+    const scope = fiber.getRef(CurrentTask)?.scope
+    const starting = [...app.dependencies].find((dependency) => startsAround(dependency, scope))
+    return starting === undefined ? waits : refuse(app, needs(starting))
+  })
+
 /** Why an app cannot start. */
 export const obstacle = (app: AppImpl): string | undefined => {
   if (app.parent !== undefined && app.parent.state._tag !== "Open") {
@@ -402,7 +426,7 @@ export const obstacle = (app: AppImpl): string | undefined => {
   }
   if (app.gone) return "its layer is closed. Build the layer again"
   const missing = [...app.dependencies].find((dependency) => !runs(dependency))
-  return missing === undefined ? undefined : `it depends on ${missing.path}, which does not run. Start that first`
+  return missing === undefined ? undefined : needs(missing)
 }
 
 // What becomes of a start that somebody else has begun or ended.
@@ -462,7 +486,7 @@ export const start = (app: AppImpl): Effect.Effect<Context.Context<never>, unkno
 
       if (Exit.isFailure(waited)) {
         app.host?.startInterrupted()
-        yield* stop(app, "its start was interrupted")
+        yield* stopLife(app, life, "its start was interrupted")
         return yield* Effect.failCause(waited.cause)
       }
       if (Option.isNone(waited.value)) {
@@ -471,8 +495,14 @@ export const start = (app: AppImpl): Effect.Effect<Context.Context<never>, unkno
         return yield* startFailed(app, life, Cause.fail(error))
       }
       const exit = waited.value.value
-      if (Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause)) return yield* startFailed(app, life, exit.cause)
-      if (Exit.isFailure(exit) || app.phase._tag !== "Starting") return yield* restore(startStopped(app))
+      // By now the next life may have begun.
+      const isCurrent = lifeOf(app) === life
+      if (isCurrent && Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause)) {
+        return yield* startFailed(app, life, exit.cause)
+      }
+      if (!isCurrent || Exit.isFailure(exit) || app.phase._tag !== "Starting") {
+        return yield* restore(startStopped(app, life))
+      }
       app.output = withProvided(app, exit.value)
       move(app, { _tag: "Ready", since: now(app.clock), life }, life.scope)
       say(app.context, "Debug", `App ${app.path} is ready`, { app: app.path })
@@ -480,15 +510,19 @@ export const start = (app: AppImpl): Effect.Effect<Context.Context<never>, unkno
     })
   )
 
+// For those that end with a life of it, which may be over.
+const stopLife = (app: AppImpl, life: Life, reason: string): Effect.Effect<void> =>
+  Effect.suspend(() => lifeOf(app) === life ? Effect.asVoid(stop(app, reason)) : Effect.void)
+
 /** Stops an app whose start fails. */
-const stopFailed = (app: AppImpl, life: Life, cause: Cause.Cause<unknown>): Effect.Effect<ShutdownReport> =>
+const stopFailed = (app: AppImpl, life: Life, cause: Cause.Cause<unknown>): Effect.Effect<void> =>
   Effect.suspend(() => {
     if (life.failure === undefined && !Cause.hasInterruptsOnly(cause)) {
       life.failure = cause
       // One that is to start again has not failed for good.
       if (app.restarter === undefined) app.host?.startFailed(cause, app)
     }
-    return stop(app, "its start failed")
+    return stopLife(app, life, "its start failed")
   })
 
 /**
@@ -507,9 +541,9 @@ export const withoutInterrupts = <E>(cause: Cause.Cause<E>): Cause.Cause<E> =>
 
 // Somebody stopped the app while it started; that is theirs to tell, and no failure of the app. When they did so only
 // to start it again, this start waits for that one.
-const startStopped = (app: AppImpl): Effect.Effect<Context.Context<never>, StartFailed> =>
+const startStopped = (app: AppImpl, life: Life): Effect.Effect<Context.Context<never>, StartFailed> =>
   Effect.gen(function*() {
-    yield* stop(app, "its start was interrupted")
+    yield* stopLife(app, life, "its start was interrupted")
     if (awaitsStart(app)) yield* untilSettled(app)
     return yield* otherStart(app)
   })

@@ -34,6 +34,7 @@ import {
   settle,
   start,
   stop,
+  unlessWithin,
   untilSettled,
   waitFor,
   withDependents,
@@ -61,36 +62,46 @@ const startTyped = (app: AppImpl): Effect.Effect<void, StartFailed> =>
 
 /** Starts an app that was stopped. One that waits for its next start gets it now. */
 export const startAgain = (app: AppImpl): Effect.Effect<void, StartFailed> =>
-  Effect.suspend(() => {
-    const { backoff, phase } = app
-    if (phase._tag === "Stopping") return refuse(app, "it is stopping. Wait for that with App.stop")
-    if (isAlive(app)) return refuse(app, "it runs already. Stop it first")
-    if (backoff === undefined || app.restart === undefined) {
-      return Effect.tapCause(startTyped(app), (cause) => Effect.sync(() => void triesAgain(app, cause)))
-    }
-    startNow(backoff)
-    return Effect.flatMap(untilSettled(app), () =>
-      isAlive(app) ? Effect.void : refuse(app, hasFailed(app) ? "it failed again. See the log" : whyDown(app)))
-  })
+  unlessWithin(
+    app,
+    Effect.suspend(() => {
+      const { backoff, phase } = app
+      if (phase._tag === "Stopping") return refuse(app, "it is stopping. Wait for that with App.stop")
+      if (isAlive(app)) return refuse(app, "it runs already. Stop it first")
+      if (backoff === undefined || app.restart === undefined) {
+        return Effect.tapCause(startTyped(app), (cause) => Effect.sync(() => void triesAgain(app, cause)))
+      }
+      startNow(backoff)
+      return Effect.flatMap(untilSettled(app), () =>
+        isAlive(app) ? Effect.void : refuse(app, hasFailed(app) ? "it failed again. See the log" : whyDown(app)))
+    })
+  )
 
 /** Stops an app and starts it again, with all that depend on it. Two who ask before it starts get the same restart. */
 export const restart = (app: AppImpl): Effect.Effect<ShutdownReport, StartFailed> =>
-  Effect.suspend(() => {
-    const order = withDependents(app)
-    const waiting = waitFor(app)
-    const { backoff } = app
-    const current = awaitsStart(app) ? app.restart! : restartNow(app, order)
-    const stopped = backoff === undefined ? stop(app, "restart") : current.stopped
-    if (backoff !== undefined) startNow(backoff)
-    return waiting(Effect.gen(function*() {
-      const report = yield* stopped
-      yield* Deferred.await(current.done)
-      // Somebody may have restarted it once more.
-      yield* untilSettled(app)
-      const failure = firstOf(failuresOf(current, app), order)
-      return failure === undefined ? report : yield* failure
-    }))
-  })
+  unlessWithin(
+    app,
+    Effect.suspend(() => {
+      const order = orderOf(app)
+      const waiting = waitFor(app)
+      const { backoff } = app
+      const current = awaitsStart(app) ? app.restart! : restartNow(app, order)
+      const stopped = backoff === undefined ? stop(app, "restart") : current.stopped
+      if (backoff !== undefined) startNow(backoff)
+      return waiting(Effect.gen(function*() {
+        const report = yield* stopped
+        yield* Deferred.await(current.done)
+        // Somebody may have restarted it once more.
+        yield* untilSettled(app)
+        const failure = firstOf(failuresOf(current, app), order)
+        return failure === undefined ? report : yield* failure
+      }))
+    })
+  )
+
+/** What a restart of an app has to start: with it those that live, and those that wait for it in the restart that it is in. */
+const orderOf = (app: AppImpl): ReadonlyArray<AppImpl> =>
+  withDependents(app, (one) => isAlive(one) || (awaitsStart(one) && one.restart === app.restart))
 
 /** Of those that a restart was to start, with the app that it is about first. */
 const failuresOf = ({ failures }: Restart, app: AppImpl): ReadonlyArray<StartFailed> =>
@@ -178,8 +189,8 @@ const isOvertaken = (app: AppImpl): boolean =>
 /** Whether the policy of an app has it now, whose start has failed. */
 const triesAgain = (app: AppImpl, cause: Cause.Cause<unknown>): boolean => {
   if (app.restarter === undefined || !hasFailed(app) || isOvertaken(app)) return false
-  if (!awaitsStart(app)) {
-    Effect.runForkWith(app.context)(recoverAlone(app, app.restarter, Exit.failCause(cause), false))
+  if (!app.isFirst && !awaitsStart(app)) {
+    Effect.runForkWith(app.context)(recoverAlone(app, app.restarter, Exit.failCause(cause)))
   }
   return true
 }
@@ -229,7 +240,7 @@ export const fail = (app: AppImpl, reason: string, cause: Cause.Cause<unknown>):
   const took = now(app.clock) - phase.since
   begin(
     app,
-    withDependents(app),
+    orderOf(app),
     reason,
     (current) =>
       Effect.flatMap(
@@ -247,20 +258,32 @@ export const fail = (app: AppImpl, reason: string, cause: Cause.Cause<unknown>):
 export const startFirst = (app: AppImpl): Effect.Effect<Context.Context<never>, unknown> => {
   const { restarter } = app
   if (restarter === undefined) return start(app)
-  return Effect.gen(function*() {
-    const exit = yield* Effect.exit(start(app))
-    if (Exit.isSuccess(exit) || !hasFailed(app)) return yield* exit
-    const last = yield* recoverAlone(app, restarter, exit, true)
-    if (Exit.isFailure(last)) app.host?.startFailed(last.cause, app)
-    return yield* last
+  return Effect.suspend(() => {
+    app.isFirst = true
+    return Effect.ensuring(
+      tryFirst(app, restarter),
+      Effect.sync(() => {
+        app.isFirst = false
+      })
+    )
   })
 }
 
-const recoverAlone = (app: AppImpl, restarter: Restarter, exit: Started, first: boolean): Effect.Effect<Started> =>
+const tryFirst = (app: AppImpl, restarter: Restarter): Effect.Effect<Context.Context<never>, unknown> =>
+  Effect.gen(function*() {
+    const exit = yield* Effect.exit(start(app))
+    const failure = failureOf(app)
+    if (Exit.isSuccess(exit) || failure === undefined) return yield* exit
+    const last = yield* recoverAlone(app, restarter, Exit.failCause(withoutInterrupts(failure)))
+    if (Exit.isFailure(last)) app.host?.startFailed(last.cause, app)
+    return yield* last
+  })
+
+const recoverAlone = (app: AppImpl, restarter: Restarter, exit: Started): Effect.Effect<Started> =>
   Effect.suspend(() => {
     const current = enter([app], stop(app, "its start failed"))
     const failed = { exit, took: 0, reason: undefined }
-    return Effect.ensuring(recover(app, restarter, failed, current, first), leave(current))
+    return Effect.ensuring(recover(app, restarter, failed, current), leave(current))
   })
 
 const makeBackoff = (): Backoff => ({ now: Deferred.makeUnsafe(), off: Deferred.makeUnsafe() })
@@ -284,9 +307,7 @@ const recover = (
   app: AppImpl,
   restarter: Restarter,
   failed: Failed,
-  current: Restart,
-  /** Whether it has never been ready, and its layer waits for that. */
-  first = false
+  current: Restart
 ): Effect.Effect<Started> =>
   Effect.gen(function*() {
     let last = failed
@@ -301,7 +322,7 @@ const recover = (
       const next = yield* nextOf(app, restarter, last)
       if (!hasFailed(app)) break
       if (next._tag !== "Again") {
-        giveUp(app, next, last, current, first)
+        giveUp(app, next, last, current)
         break
       }
       tellRestart(app, next, last)
@@ -349,6 +370,9 @@ const sayStays = (app: AppImpl, cause: Cause.Cause<unknown>, current: Restart): 
 /** What was stopped with it does not start without it. Gives that in words. */
 const stayDown = (app: AppImpl, current: Restart): string => {
   const others = [...current.waiting].filter((one) => one !== app && !isAlive(one)).toReversed()
+  for (const { path } of others) {
+    current.failures.push(new StartFailed({ app: path, problem: `it depends on ${app.path}, which stays down` }))
+  }
   leaveDown(current)
   return others.length === 0
     ? "it stays down"
@@ -412,17 +436,16 @@ const giveUp = (
   app: AppImpl,
   next: Exclude<Next, { readonly _tag: "Again" }>,
   failed: Failed,
-  current: Restart,
-  first: boolean
+  current: Restart
 ): void => {
-  const { host, path, phase } = app
+  const { host, isFirst, path, phase } = app
   if (next._tag === "Done" || phase._tag !== "Stopped" || phase.failure === undefined) return
   move(app, { _tag: "Failed", error: Cause.squash(phase.failure), report: phase.report }, app.parent)
   // The layer of one that has never been ready fails, and stops what it is part of.
-  const stopsHost = next.last === "stopHost" && host !== undefined && !first
+  const stopsHost = next.last === "stopHost" && host !== undefined && !isFirst
   const problem = next.exhausted?.message ?? `${path} is not started again: ${next.why ?? "its policy is temporary"}`
-  const consequence = first ? "its layer fails" : stopsHost ? "the host stops" : stayDown(app, current)
-  say(app.context, "Error", `App ${problem}; ${consequence}`, { app: path }, first ? undefined : untoldOf(failed))
+  const consequence = isFirst ? "its layer fails" : stopsHost ? "the host stops" : stayDown(app, current)
+  say(app.context, "Error", `App ${problem}; ${consequence}`, { app: path }, isFirst ? undefined : untoldOf(failed))
   if (!stopsHost) return
   leaveDown(current)
   const reason = `app ${path} ${next.exhausted === undefined ? "failed" : "has used up its restarts"}`

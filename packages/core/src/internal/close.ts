@@ -417,7 +417,7 @@ const rescue = (scope: ScopeImpl, state: Stopping, cause: Cause.Cause<unknown>):
   say(scope.context, "Error", `Ambit failed to close ${scope.path}; please report it`, { scope: scope.path }, cause)
   return Effect.ensuring(
     Effect.andThen(
-      interruptTree(scope, state.reason),
+      Effect.suspend(() => interruptTree(scope, state.reason)),
       Effect.sync(() => giveUpTree(scope, () => true))
     ),
     Effect.sync(() => finish(scope, state, makeLazily(report, () => standingLines(scope, state.since))))

@@ -400,19 +400,25 @@ export const scopeIn = (context: Context.Context<never>): ScopeImpl | undefined 
  */
 export const refusingScope = (scope: ScopeImpl, early = false): ScopeImpl | undefined => {
   let works = false
+  let inApp = false
   for (let at: ScopeImpl | undefined = scope; at !== undefined; at = at.parent) {
-    if (isShut(at) || (at.state._tag === "Stopping" && !works)) return at
+    if (isShut(at, inApp) || (at.state._tag === "Stopping" && !works)) return at
+    inApp ||= at.stop !== undefined
     if ((at.stop !== undefined && !early) || at.forCleanUp) works = true
   }
   return undefined
 }
 
-const isShut = ({ state }: ScopeImpl): boolean => state._tag === "Closed" || (state._tag === "Stopping" && state.over)
+// Whether nothing begins in a scope any more, for those in it: an app in it that has not stopped has a time of its own.
+const isShut = ({ state }: ScopeImpl, inApp: boolean): boolean =>
+  state._tag === "Closed" || (state._tag === "Stopping" && state.over && !inApp)
 
 /** The scope among `scope` and those around it that is closed, or has only its report left to make. */
 export const closedScope = (scope: ScopeImpl | undefined): ScopeImpl | undefined => {
+  let inApp = false
   for (let at = scope; at !== undefined; at = at.parent) {
-    if (isShut(at)) return at
+    if (isShut(at, inApp)) return at
+    inApp ||= at.stop !== undefined
   }
   return undefined
 }

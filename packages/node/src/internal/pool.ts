@@ -407,7 +407,7 @@ export class PoolImpl {
       this.settle(thread, job, failed(new NotCloneable({ ...referenceOf(job.request), value: "result", problem })))
     }
     const others = unreadable.frames - unreadable.jobs.length
-    if (others === 0) return
+    if (others <= 0) return
     for (let made = 0; made < others; made++) thread.makeRoom()
     say(this.context, "Warn", `Something that thread ${thread.name} has said cannot be read: ${problem}`, {
       thread: thread.name
