@@ -195,6 +195,75 @@ describe("an app whose start fails", () => {
       assert.isTrue(report.clean)
     }))
 
+  it.effect("the first time, is tried again by that alone, though somebody else has started it meanwhile", () =>
+    Effect.gen(function*() {
+      for (const byHand of [App.start, App.restart] as const) {
+        const { layer, records } = makeRecorder()
+        const { log, note, start } = makeLog()
+        yield* Effect.gen(function*() {
+          const from = (yield* Clock.currentTimeMillis) / 1000
+          const Broker = App.layer(
+            "broker",
+            Layer.effect(Connection, Effect.as(start("broker", inTurn(failAfter(1), Effect.never)), 1)),
+            {
+              restart: Restart.permanent({ schedule: Schedule.spaced("9 seconds") })
+            }
+          )
+          // The broker has failed before the sensor begins.
+          const later = Layer.effectDiscard(Effect.andThen(Connection, Effect.sleep("3 seconds")))
+          const tries = Effect.andThen(note("try"), inTurn(Effect.fail("no sensor"), Effect.void))
+          const Sensor = App.layer("sensor", Layer.effectDiscard(Effect.andThen(Connection, tries)), {
+            restart: policy
+          })
+          const apps = Deferred.makeUnsafe<ReadonlyArray<App.App>>()
+          const look = App.layer(
+            "look",
+            Effect.delay(Effect.flatMap(Host.apps, (all) => Deferred.succeed(apps, all)), 5000)
+          )
+          const host = yield* launch(
+            Layer.mergeAll(Sensor.pipe(Layer.provide(later), Layer.provide(Broker)), look, looker(20, Effect.void))
+          )
+          const sensor = Effect.map(Deferred.await(apps), (all) => all.find(({ name }) => name === "sensor")!)
+          const asked = yield* Effect.forkChild(Effect.exit(Effect.flatMap(sensor, byHand)))
+          yield* TestClock.adjust("40 seconds")
+          assert.isTrue((yield* Fiber.join(host)).clean)
+          assert.isDefined(asked.pollUnsafe())
+          assert.deepStrictEqual(log.filter((line) => line.startsWith("try")), [`try ${from + 10}`, `try ${from + 11}`])
+        }).pipe(Effect.provide(layer))
+        assert.deepStrictEqual(linesAt(records, "Error").slice(2), [
+          "App host/sensor failed to start; it starts again in 1.0 s (restart 1)"
+        ])
+      }
+    }))
+
+  it.effect("the first time, in the restart of what it depends on, fails the host with its own error when it is used up", () =>
+    Effect.gen(function*() {
+      const { layer, records } = makeRecorder()
+      const { start } = makeLog()
+      const Broker = App.layer(
+        "broker",
+        Layer.effect(Connection, Effect.as(start("broker", inTurn(failAfter(1), Effect.never)), 1)),
+        {
+          restart: policy
+        }
+      )
+      const Sensor = App.layer(
+        "sensor",
+        Effect.andThen(Connection, Effect.andThen(Effect.sleep("2 seconds"), Effect.fail("no sensor"))),
+        {
+          restart: Restart.permanent({
+            schedule: everySecond,
+            budget: { restarts: 2, within: "1 hour" },
+            onExhausted: "giveUp"
+          })
+        }
+      )
+      const host = yield* launch(Layer.provide(Sensor, Broker)).pipe(Effect.provide(layer))
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual(yield* Effect.flip(Fiber.join(host)), "no sensor")
+      assert.match(linesAt(records, "Error").at(-1)!, /used up its 2 restarts .*; its layer fails$/)
+    }))
+
   it.effect("and with it a layer in it that fails", () =>
     Effect.gen(function*() {
       const { log, note, start } = makeLog()
@@ -643,6 +712,32 @@ describe("an app on another one that has a policy, too", () => {
       )
     return { log, note, Broker, sensor }
   }
+
+  it.effect("is part of a restart by hand also while the policy of that one tries", () =>
+    Effect.gen(function*() {
+      const { log, start } = makeLog()
+      const slowly = inTurn(Effect.void, Effect.sleep("4 seconds"), Effect.void)
+      const Broker = App.layer(
+        "broker",
+        Layer.effect(
+          Connection,
+          Effect.as(Effect.andThen(slowly, start("broker", inTurn(failAfter(3), Effect.never))), 1)
+        ),
+        { restart: policy }
+      )
+      const tries = inTurn(start("sensor"), Effect.andThen(Effect.sleep("5 seconds"), Effect.fail("no sensor")))
+      const Sensor = App.layer("sensor", Effect.andThen(Connection, tries))
+      const look = Effect.gen(function*() {
+        const broker = yield* appAt("host/broker")
+        const error = yield* Effect.flip(App.restart(broker))
+        assert.include(error.message, "App host/sensor was not started: its start failed with no sensor")
+        assert.strictEqual((yield* App.state(broker))._tag, "Ready")
+      })
+      const host = yield* launch(Layer.mergeAll(Layer.provide(Sensor, Broker), looker(5, look)))
+      yield* TestClock.adjust("1 minute")
+      yield* Fiber.join(host)
+      assert.deepStrictEqual(log.filter((line) => line.startsWith("+")), ["+broker 0", "+sensor 0", "+broker 5"])
+    }))
 
   it.effect("waits for its start when its own wait is over", () =>
     Effect.gen(function*() {

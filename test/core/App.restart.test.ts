@@ -297,6 +297,87 @@ describe("a restart", () => {
       yield* host.stop
     })))
 
+  it.effect("while a start takes its time to end waits for that, and the end of that start is none of the life after it", () =>
+    quiet(Effect.gen(function*() {
+      const again: Readonly<Record<string, (s1: App.App, broker: App.App) => Effect.Effect<unknown, App.StartFailed>>> =
+        {
+          restart: (s1) => App.restart(s1),
+          "stop and start": (s1) => Effect.andThen(App.stop(s1), App.start(s1)),
+          "restart of the broker": (_, broker) => App.restart(broker)
+        }
+      const slow = [
+        Effect.acquireRelease(Effect.sleep(200), () => Effect.void),
+        Effect.ensuring(Effect.sleep(200), Effect.sleep(200)),
+        // Given up, and it ends in the midst of the next start.
+        Effect.uninterruptible(Effect.sleep("12 seconds"))
+      ]
+      for (const [name, second] of Object.entries(again)) {
+        for (const taking of slow) {
+          let starts = 0
+          const start = Effect.suspend(() =>
+            ++starts === 1 ? Effect.void : starts === 2 ? taking : Effect.sleep("8 seconds")
+          )
+          const host = yield* launch(Layer.provide(sensor("s1", [], start), makeBroker()))
+          const [broker, s1] = [yield* host.app("broker"), yield* host.app("s1")]
+          const both = [App.restart(s1), Effect.delay(second(s1, broker), 50)]
+          const asked = yield* Effect.forkChild(Effect.forEach(both, Effect.exit, { concurrency: "unbounded" }))
+          yield* TestClock.adjust("1 minute")
+          assert.isDefined(asked.pollUnsafe(), name)
+          assert.deepStrictEqual(yield* host.states, ["broker Ready", "s1 Ready"], name)
+          yield* host.stop
+        }
+      }
+    })))
+
+  it.effect("or a start of an app by the start of what it depends on is refused, for it comes after that", () =>
+    quiet(Effect.gen(function*() {
+      for (const again of [App.start, App.restart] as const) {
+        const answers: Array<string> = []
+        let starts = 0
+        const host = yield* Effect.gen(function*() {
+          const s1 = Deferred.makeUnsafe<App.App>()
+          const start = Effect.gen(function*() {
+            if (++starts === 1) return
+            answers.push(messageOf(yield* Effect.exit(again(yield* Deferred.await(s1)))))
+          })
+          const host = yield* launch(Layer.provide(sensor("s1", []), makeBroker({ start })))
+          yield* Deferred.succeed(s1, yield* host.app("s1"))
+          return host
+        })
+        succeeded(yield* beside(App.restart(yield* host.app("broker"))))
+        assert.strictEqual(answers.length, 1)
+        assert.match(
+          answers[0]!,
+          /hub\/s1 was not started: it depends on hub\/broker, which does not run\. Start that first/
+        )
+        assert.deepStrictEqual(yield* host.states, ["broker Ready", "s1 Ready"])
+        yield* host.stop
+      }
+    })))
+
+  it.effect("of an app inside of another one, and then of that, brings what depends on both back each time", () =>
+    quiet(Effect.gen(function*() {
+      class Up extends Context.Service<Up, string>()("test/core/App.restart/Up") {}
+      const log: Array<string> = []
+      const up = Layer.effect(Up, Effect.map(Link, ({ connection }) => `up ${connection}`))
+      const Outer = App.layer("outer", Layer.provideMerge(up, makeBroker()))
+      const User = App.layer(
+        "user",
+        Effect.gen(function*() {
+          log.push(`user of ${(yield* Link).connection} and ${yield* Up}`)
+        })
+      )
+      const host = yield* launch(Layer.provide(User, Outer))
+      for (const name of ["broker", "outer", "broker"]) succeeded(yield* beside(App.restart(yield* host.app(name))))
+      assert.deepStrictEqual(log, [
+        "user of 1 and up 1",
+        "user of 2 and up 1",
+        "user of 3 and up 3",
+        "user of 4 and up 3"
+      ])
+      yield* host.stop
+    })))
+
   it.effect("that the stop of the host overtakes leaves nothing running, and complains of nothing", () => {
     const recorder = makeRecorder()
     return Effect.gen(function*() {

@@ -1,6 +1,7 @@
 /** What a scope answers for beyond its own tasks: children, apps in it, scopes made for clean-up. */
 import { App, InvalidOption, type ShutdownReport, Task, TaskScope } from "@ambit/core"
 import { assert, describe, it } from "@effect/vitest"
+import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -229,6 +230,55 @@ describe("a scope with an app in it", () => {
       assert.isTrue(report.clean)
       assert.deepStrictEqual(report.hooks.map((hook) => hook.path), ["outer/inner/bye"])
     }).pipe(quiet))
+
+  it.effect("gives it the time that it has: what its hooks make, and apps that serve it, go on", () =>
+    Effect.gen(function*() {
+      yield* awakeClock
+      class Served
+        extends Context.Service<Served, (what: string) => Effect.Effect<unknown, unknown>>()("test/Served")
+      {}
+      const log: Array<string> = []
+      const note = (what: string) => Effect.sync(() => log.push(what))
+      const Provider = App.layer(
+        "provider",
+        Layer.effect(
+          Served,
+          Effect.map(
+            TaskScope.TaskScope,
+            (scope) => (what: string) =>
+              Effect.flatMap(TaskScope.spawn(scope, note(`served ${what}`), "serve"), (task) => task.join)
+          )
+        )
+      )
+      const User = App.layer(
+        "user",
+        Effect.gen(function*() {
+          const served = yield* Served
+          const flush = Effect.gen(function*() {
+            yield* Effect.sleep("3 seconds")
+            yield* served("flush")
+            yield* TaskScope.use("clean-up", () => Task.spawn(note("cleaned up"), "task"))
+          })
+          yield* App.onStop("flush", Effect.orDie(flush))
+        })
+      )
+      const outer = yield* Deferred.make<App.App>()
+      const own = Effect.gen(function*() {
+        yield* Deferred.succeed(outer, yield* App.CurrentApp)
+        yield* Task.spawn(Effect.uninterruptible(Effect.sleep("1 minute")), "stuck")
+      })
+      const Outer = App.layer("outer", Layer.merge(Layer.effectDiscard(own), Layer.provide(User, Provider)), {
+        stopWithin: "20 seconds",
+        taskStopWithin: "2 seconds"
+      })
+      yield* Layer.build(Outer)
+      const { value: report } = yield* advance(App.stop(yield* Deferred.await(outer)))
+      assert.deepStrictEqual(log, ["served flush", "cleaned up"])
+      assert.deepStrictEqual(report.hooks.map(({ outcome, path }) => [path, outcome]), [[
+        "outer/user/flush",
+        "completed"
+      ]])
+    }).pipe(Effect.scoped, Effect.orDie, quiet))
 
   it.effect("does not wait beyond its limit for an app that was stopping before, and says what it left behind", () =>
     Effect.gen(function*() {

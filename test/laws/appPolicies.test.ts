@@ -64,7 +64,11 @@ const runProgram = (seed: number) =>
 
     const start = (name: string) =>
       Effect.gen(function*() {
-        if (!smooth) yield* Effect.sleep(random.pick([0, 0, 1400, 2100]))
+        if (!smooth) {
+          const takes = Effect.sleep(random.pick([0, 0, 1400, 2100]))
+          // As one that acquires something.
+          yield* random.chance(0.2) ? Effect.uninterruptible(takes) : takes
+        }
         if (!smooth && random.chance(0.25)) return yield* Effect.fail(history.push(`the start of ${name} fails`))
         if (random.chance(0.2)) yield* App.onStop("slow", Effect.sleep(random.below(4000)))
         const work = Effect.callback<never, string>((resume) => {
