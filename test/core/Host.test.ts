@@ -1,4 +1,4 @@
-import { App, Host, Limits, Shutdown, ShutdownReport, Task, TaskScope } from "@ambit/core"
+import { App, Host, Limits, Restart, Shutdown, ShutdownReport, Task, TaskScope } from "@ambit/core"
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
@@ -696,6 +696,21 @@ describe("looking into a host", () => {
         outcome: "failed",
         error: "its stop takes longer than the scope around it has"
       })
+    }).pipe(Effect.provide(makeRecorder().layer)))
+
+  it.effect("a start that fails is told with its own error, however late what it had acquired is released", () =>
+    Effect.gen(function*() {
+      for (const release of [Effect.void, Effect.yieldNow, Effect.sleep("100 millis")]) {
+        for (const restart of [undefined, Restart.permanent({ decide: () => "giveUp" })]) {
+          const start = Effect.andThen(Effect.acquireRelease(Effect.void, () => release), Effect.fail("boom"))
+          for (const layer of [Layer.effectDiscard(start), start]) {
+            const app = App.layer("a", layer as Layer.Layer<never, string>, { restart })
+            const host = yield* Effect.forkChild(Host.launch(app))
+            const { exit } = yield* advanceUntilDone(host)
+            assert.strictEqual(failure(exit), "boom")
+          }
+        }
+      }
     }).pipe(Effect.provide(makeRecorder().layer)))
 
   it.effect("clean-up that was given up is told again when it ends, with how late it was and what it has failed with", () => {

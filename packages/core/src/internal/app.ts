@@ -495,12 +495,12 @@ export const start = (app: AppImpl): Effect.Effect<Context.Context<never>, unkno
         return yield* startFailed(app, life, Cause.fail(error))
       }
       const exit = waited.value.value
-      // By now the next life may have begun.
-      const isCurrent = lifeOf(app) === life
-      if (isCurrent && Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause)) {
+      // By now somebody may have begun its next life, or be about to.
+      const goesOn = lifeOf(app) !== life && (isAlive(app) || awaitsStart(app))
+      if (!goesOn && Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause)) {
         return yield* startFailed(app, life, exit.cause)
       }
-      if (!isCurrent || Exit.isFailure(exit) || app.phase._tag !== "Starting") {
+      if (goesOn || Exit.isFailure(exit) || app.phase._tag !== "Starting") {
         return yield* restore(startStopped(app, life))
       }
       app.output = withProvided(app, exit.value)
