@@ -1,4 +1,4 @@
-import { App, Host, type ShutdownReport, Task } from "@ambit/core"
+import { App, Host, type ShutdownReport, Task, TaskScope } from "@ambit/core"
 import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
@@ -353,6 +353,22 @@ describe("a restart", () => {
         assert.deepStrictEqual(yield* host.states, ["broker Ready", "s1 Ready"])
         yield* host.stop
       }
+    })))
+
+  it.effect("of what forty apps stand on, each on all below it, costs no more than of forty others", () =>
+    quiet(Effect.gen(function*() {
+      let starts = 0
+      const count = Effect.sync(() => String(++starts))
+      const layers = Array.from({ length: 40 }, (_, index) => {
+        const own = Context.Service<string>(`test/core/App.restart/Stack/${index}`)
+        return App.layer(`a${index}`, Layer.effect(own, count))
+      })
+      const stack = layers.reduce((below, layer) => Layer.provideMerge(layer, below))
+      const host = yield* launch(stack)
+      // From a task, as a supervisor would.
+      succeeded(yield* beside(TaskScope.use("supervisor", () => host.app("a0").pipe(Effect.flatMap(App.restart)))))
+      assert.strictEqual(starts, 80)
+      yield* host.stop
     })))
 
   it.effect("of an app inside of another one, and then of that, brings what depends on both back each time", () =>

@@ -316,7 +316,8 @@ export const withDependents = (
   const order = new Set<AppImpl>()
   const visit = (at: AppImpl) => {
     for (const dependent of at.dependents) {
-      if (takes(dependent)) visit(dependent)
+      // Once: there may be as many ways to it as there are sets of apps.
+      if (!order.has(dependent) && takes(dependent)) visit(dependent)
     }
     order.add(at)
   }
@@ -404,9 +405,12 @@ export const dependenciesStarted = (app: AppImpl): Effect.Effect<void> =>
 
 const needs = (dependency: AppImpl): string => `it depends on ${dependency.path}, which does not run. Start that first`
 
-const startsAround = (app: AppImpl, scope: ScopeImpl | undefined): boolean =>
-  (app.phase._tag === "Starting" && isWithin(scope, app.phase.life.scope)) ||
-  [...app.dependencies].some((dependency) => startsAround(dependency, scope))
+const startsAround = (app: AppImpl, scope: ScopeImpl | undefined, seen: Set<AppImpl>): boolean => {
+  if (seen.has(app)) return false
+  seen.add(app)
+  return (app.phase._tag === "Starting" && isWithin(scope, app.phase.life.scope)) ||
+    [...app.dependencies].some((dependency) => startsAround(dependency, scope, seen))
+}
 
 /** Whoever is part of the start of what an app depends on must not wait for a start of that app: it comes later. */
 export const unlessWithin = <A>(
@@ -415,7 +419,8 @@ export const unlessWithin = <A>(
 ): Effect.Effect<A, StartFailed> =>
   Effect.withFiber((fiber) => {
     const scope = fiber.getRef(CurrentTask)?.scope
-    const starting = [...app.dependencies].find((dependency) => startsAround(dependency, scope))
+    const seen = new Set<AppImpl>()
+    const starting = [...app.dependencies].find((dependency) => startsAround(dependency, scope, seen))
     return starting === undefined ? waits : refuse(app, needs(starting))
   })
 
